@@ -1,0 +1,3 @@
+//! Entry of the proxy.
+
+fn main() {}
