@@ -1,1 +1,3 @@
 //! The Tulle proxy.
+
+pub mod dns;
