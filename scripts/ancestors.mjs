@@ -2,15 +2,15 @@
  * Notices that a process above this one has died (npm killed by SIGKILL, say), which nobody tells an orphan.
  * The chain is read once at the start, up to the npm that started it; a pid counts as gone when its start time differs.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync } from 'node:fs';
 
 /** A death is seen within this time; what hangs on it must be gone 2 s later. */
 const POLL_MS = 250;
 
 function statOf(pid) {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return { state: fields[0], parent: Number(fields[1]), startTime: fields[19] };
   } catch {
     return undefined;
@@ -19,9 +19,9 @@ function statOf(pid) {
 
 function titleOf(pid) {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").join(" ");
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ');
   } catch {
-    return "";
+    return '';
   }
 }
 
@@ -42,7 +42,7 @@ export function watchAncestors(onGone) {
   const timer = setInterval(() => {
     const isGone = chain.some(({ pid, startTime }) => {
       const stat = statOf(pid);
-      return !stat || stat.startTime !== startTime || stat.state === "Z";
+      return !stat || stat.startTime !== startTime || stat.state === 'Z';
     });
     if (!isGone) return;
     clearInterval(timer);

@@ -4,30 +4,30 @@
  *
  *   bootstrap.mjs build | demo [args] | test [args] | bench [args] | tulle [args]
  */
-import { spawn } from "node:child_process";
-import { watchAncestors } from "./ancestors.mjs";
-import { build } from "./build.mjs";
-import { Progress } from "./progress.mjs";
-import { node24, requireHost, requirePackages } from "./setup.mjs";
+import { spawn } from 'node:child_process';
+import { watchAncestors } from './ancestors.mjs';
+import { build } from './build.mjs';
+import { Progress } from './progress.mjs';
+import { node24, requireHost, requirePackages } from './setup.mjs';
 
-const [command = "", ...args] = process.argv.slice(2);
+const [command = '', ...args] = process.argv.slice(2);
 
 const commands = {
-  build: { packages: [], build: "release", run: undefined },
-  demo: { packages: ["run"], build: "release", run: ["dist/demo.js"] },
-  test: { packages: ["run", "test"], build: "release", run: ["scripts/test.ts"] },
-  bench: { packages: ["run"], build: "bench", run: ["bench/src/main.ts"] },
-  tulle: { packages: ["run"], build: "release", run: ["dist/tulle.js"] },
+  build: { packages: [], build: 'release', run: undefined },
+  demo: { packages: ['run'], build: 'release', run: ['dist/demo.js'] },
+  test: { packages: ['run', 'test'], build: 'release', run: ['scripts/test.ts'] },
+  bench: { packages: ['run'], build: 'bench', run: ['bench/src/main.ts'] },
+  tulle: { packages: ['run'], build: 'release', run: ['dist/tulle.js'] },
 };
 
 const chosen = commands[command];
 if (!chosen) {
-  process.stderr.write(`bootstrap ${JSON.stringify(command)}: not one of ${Object.keys(commands).join(", ")}\n`);
+  process.stderr.write(`bootstrap ${JSON.stringify(command)}: not one of ${Object.keys(commands).join(', ')}\n`);
   process.exit(64);
 }
 
 watchAncestors(() => process.exit(1));
-const progress = new Progress(process.stderr, { isQuiet: command === "tulle" });
+const progress = new Progress(process.stderr, { isQuiet: command === 'tulle' });
 try {
   requireHost(chosen.packages);
   await requirePackages(progress);
@@ -42,15 +42,15 @@ if (chosen.run) runOnNode24([...chosen.run, ...args]);
 
 /** The command's exit is ours; it dies with us, however we end. Ctrl-C reaches it directly, a SIGTERM is passed on. */
 function runOnNode24(argv) {
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", node24(), ...argv], {
-    stdio: "inherit",
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', node24(), ...argv], {
+    stdio: 'inherit',
     env: { ...process.env, TULLE_NODE: node24() },
   });
-  process.on("SIGINT", () => {});
-  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
-  child.on("error", (error) => {
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
     process.stderr.write(`run ${argv[0]}: ${error.message}\n`);
     process.exit(1);
   });
-  child.on("exit", (code, signal) => process.exit(signal ? 128 : (code ?? 1)));
+  child.on('exit', (code, signal) => process.exit(signal ? 128 : (code ?? 1)));
 }

@@ -1,6 +1,6 @@
 /** Shows what the set-up is doing and how long each step took: a spinner on a terminal, one line a step otherwise. */
 
-const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const FRAME_MS = 80;
 /** A step quicker than this is not worth a line on a second run. */
 const SILENT_BELOW_MS = 300;
@@ -19,7 +19,7 @@ export class Progress {
   /** Runs one step; a rejected one is left on the display for `fail`. */
   async step(title, work) {
     const startedAt = Date.now();
-    this.#current = { title, startedAt, detail: "" };
+    this.#current = { title, startedAt, detail: '' };
     this.#spin();
     const result = await work((detail) => {
       if (this.#current) this.#current.detail = detail;
@@ -27,14 +27,14 @@ export class Progress {
     const elapsedMs = Date.now() - startedAt;
     this.#clear();
     this.#current = undefined;
-    if (!this.#isQuiet && elapsedMs >= SILENT_BELOW_MS) this.#line(this.#paint(32, "✓"), title, elapsedMs);
+    if (!this.#isQuiet && elapsedMs >= SILENT_BELOW_MS) this.#line(this.#paint(32, '✓'), title, elapsedMs);
     return result;
   }
 
   fail() {
     const current = this.#current;
     this.#clear();
-    if (current) this.#line(this.#paint(31, "✗"), current.title, Date.now() - current.startedAt);
+    if (current) this.#line(this.#paint(31, '✗'), current.title, Date.now() - current.startedAt);
   }
 
   end() {
@@ -60,7 +60,7 @@ export class Progress {
 
   #clear() {
     clearInterval(this.#timer);
-    if (this.#out.isTTY && !this.#isQuiet) this.#out.write("\r\x1b[2K");
+    if (this.#out.isTTY && !this.#isQuiet) this.#out.write('\r\x1b[2K');
   }
 
   #paint(colour, text) {

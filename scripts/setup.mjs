@@ -1,9 +1,9 @@
 /** What a machine must have before anything is built: Linux, cargo, Debian packages, npm packages, Node 24. */
-import { spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { delimiter, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NODE_MAJOR_MIN = 24;
@@ -13,43 +13,43 @@ const EXIT_CONFIG = 78;
 /** Commands that each purpose needs, and the Debian package that has each. */
 const tools = {
   run: [
-    ["ip", "iproute2"],
-    ["nft", "nftables"],
-    ["unshare", "util-linux"],
-    ["nsenter", "util-linux"],
-    ["setpriv", "util-linux"],
-    ["mount", "mount"],
+    ['ip', 'iproute2'],
+    ['nft', 'nftables'],
+    ['unshare', 'util-linux'],
+    ['nsenter', 'util-linux'],
+    ['setpriv', 'util-linux'],
+    ['mount', 'mount'],
   ],
   test: [
-    ["tcpdump", "tcpdump"],
-    ["unzip", "unzip"],
+    ['tcpdump', 'tcpdump'],
+    ['unzip', 'unzip'],
   ],
 };
 
 /** /usr/sbin is not on an ordinary user's PATH, but that is where ip and nft are. */
-process.env.PATH = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"].join(delimiter);
+process.env.PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'].join(delimiter);
 
 /** Stops with one clear error where the machine cannot do it; as root installs the Debian packages that are missing. */
 export function requireHost(purposes) {
-  if (process.platform !== "linux") stop(`Tulle runs on Linux; this is ${process.platform}`);
-  if (Number(process.versions.node.split(".")[0]) < 20)
+  if (process.platform !== 'linux') stop(`Tulle runs on Linux; this is ${process.platform}`);
+  if (Number(process.versions.node.split('.')[0]) < 20)
     stop(`Tulle needs Node 20 or later; this is ${process.version}`);
-  if (!hasCommand("cargo")) stop("Tulle needs Rust: cargo is not on the PATH (https://rustup.rs)");
-  if (!hasCommand("cc"))
-    stop("Tulle needs a C compiler for the proxy: cc is not on the PATH (apt-get install gcc libc6-dev)");
+  if (!hasCommand('cargo')) stop('Tulle needs Rust: cargo is not on the PATH (https://rustup.rs)');
+  if (!hasCommand('cc'))
+    stop('Tulle needs a C compiler for the proxy: cc is not on the PATH (apt-get install gcc libc6-dev)');
   const missing = purposes.flatMap((purpose) => tools[purpose]).filter(([command]) => !hasCommand(command));
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map(([, name]) => name))];
-  const line = `apt-get install -y ${packages.join(" ")}`;
+  const line = `apt-get install -y ${packages.join(' ')}`;
   if (process.getuid() !== 0)
-    stop(`missing: ${missing.map(([command]) => command).join(", ")}. Run this once: sudo ${line}`);
-  if (!hasCommand("apt-get"))
-    stop(`missing: ${missing.map(([command]) => command).join(", ")}. Install ${packages.join(", ")}`);
-  process.stderr.write(`installing ${packages.join(", ")}\n`);
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  spawnSync("apt-get", ["update", "-qq"], { stdio: ["ignore", 2, 2], env });
-  const result = spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], {
-    stdio: ["ignore", 2, 2],
+    stop(`missing: ${missing.map(([command]) => command).join(', ')}. Run this once: sudo ${line}`);
+  if (!hasCommand('apt-get'))
+    stop(`missing: ${missing.map(([command]) => command).join(', ')}. Install ${packages.join(', ')}`);
+  process.stderr.write(`installing ${packages.join(', ')}\n`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  spawnSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 2, 2], env });
+  const result = spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
+    stdio: ['ignore', 2, 2],
     env,
   });
   if (result.status !== 0) stop(`install Debian packages: \`${line}\` failed; its output is above`);
@@ -57,19 +57,19 @@ export function requireHost(purposes) {
 
 /** npm packages as package-lock.json has them; nothing is done when they are there already. */
 export async function requirePackages(progress) {
-  const lock = createHash("sha256")
-    .update(readFileSync(join(root, "package-lock.json")))
-    .digest("hex");
-  const stamp = join(root, "node_modules/.tulle-lock");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
-  await progress.step("npm packages", () => run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]));
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  const stamp = join(root, 'node_modules/.tulle-lock');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  await progress.step('npm packages', () => run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']));
   writeFileSync(stamp, lock);
 }
 
 /** This Node when it is new enough, else the one of the npm package `node`. */
 export function node24() {
-  if (Number(process.versions.node.split(".")[0]) >= NODE_MAJOR_MIN) return process.execPath;
-  const own = join(root, "node_modules/node/bin/node");
+  if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) return process.execPath;
+  const own = join(root, 'node_modules/node/bin/node');
   if (!existsSync(own))
     stop(
       `find Node ${NODE_MAJOR_MIN}: ${own} is missing; run npm ci, with install scripts allowed for the package node`,
@@ -81,23 +81,23 @@ export function node24() {
 export function run(command, args, { onLine, env } = {}) {
   return new Promise((resolve, reject) => {
     // Ends with this process, so that a killed set-up leaves no compiler behind.
-    const child = spawn("setpriv", ["--pdeathsig", "KILL", command, ...args], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
       cwd: root,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
-    let output = "";
+    let output = '';
     const take = (chunk) => {
       output += chunk;
-      const last = String(chunk).trim().split("\n").at(-1);
+      const last = String(chunk).trim().split('\n').at(-1);
       if (last) onLine?.(last.trim());
     };
-    child.stdout.on("data", take);
-    child.stderr.on("data", take);
-    child.on("error", (error) => reject(new Error(`${command} ${args.join(" ")}: ${error.message}`)));
-    child.on("close", (code, signal) => {
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    child.on('error', (error) => reject(new Error(`${command} ${args.join(' ')}: ${error.message}`)));
+    child.on('close', (code, signal) => {
       if (code === 0) resolve(output);
-      else reject(new Error(`${output}\n${command} ${args.join(" ")}: ended with ${signal ?? `exit code ${code}`}`));
+      else reject(new Error(`${output}\n${command} ${args.join(' ')}: ended with ${signal ?? `exit code ${code}`}`));
     });
   });
 }

@@ -2,9 +2,9 @@
  * `npm test`: lint, types, units, cargo test, end to end, in that order, each counted. `npm test -- unit e2e` runs only those
  * stages; a path runs that one file of tests. As root a skipped test is a failure: everything a test needs can be installed.
  */
-import { spawn } from "node:child_process";
-import { existsSync, globSync } from "node:fs";
-import { cpus } from "node:os";
+import { spawn } from 'node:child_process';
+import { existsSync, globSync } from 'node:fs';
+import { cpus } from 'node:os';
 
 interface Count {
   passed: number;
@@ -22,38 +22,38 @@ interface Stage {
 
 const node = process.execPath;
 const bin = (name: string) => `node_modules/.bin/${name}`;
-const packages = ["api", "client", "cluster", "control-plane", "cli", "demo", "scripts"];
-const unitFiles = packages.flatMap((name) => globSync(`${name}/**/*.test.ts`, { exclude: ["**/node_modules/**"] }));
-const e2eFiles = globSync("test/*.test.ts").sort();
+const packages = ['api', 'client', 'cluster', 'control-plane', 'cli', 'demo', 'scripts'];
+const unitFiles = packages.flatMap((name) => globSync(`${name}/**/*.test.ts`, { exclude: ['**/node_modules/**'] }));
+const e2eFiles = globSync('test/*.test.ts').sort();
 
-const nodeTest = ["--test", "--test-reporter=spec", "--test-timeout=600000"];
+const nodeTest = ['--test', '--test-reporter=spec', '--test-timeout=600000'];
 
 const stages: Stage[] = [
   {
-    name: "lint",
+    name: 'lint',
     timeoutMinutes: 5,
-    command: [bin("biome"), "ci", "--error-on-warnings", "--max-diagnostics=50"],
+    command: [bin('biome'), 'ci', '--error-on-warnings', '--max-diagnostics=50'],
     count: countOne,
   },
-  { name: "rustfmt", timeoutMinutes: 5, command: ["cargo", "fmt", "--all", "--check"], count: countOne },
-  { name: "types", timeoutMinutes: 10, command: [bin("tsc"), "--noEmit", "-p", "tsconfig.json"], count: countOne },
+  { name: 'rustfmt', timeoutMinutes: 5, command: ['cargo', 'fmt', '--all', '--check'], count: countOne },
+  { name: 'types', timeoutMinutes: 10, command: [bin('tsc'), '--noEmit', '-p', 'tsconfig.json'], count: countOne },
   {
-    name: "unit",
+    name: 'unit',
     timeoutMinutes: 15,
     command: [node, ...nodeTest, `--test-concurrency=${cpus().length}`, ...unitFiles],
     count: countNodeTests,
   },
   {
-    name: "clippy",
+    name: 'clippy',
     timeoutMinutes: 20,
-    command: ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    command: ['cargo', 'clippy', '--locked', '--workspace', '--all-targets', '--', '-D', 'warnings'],
     count: countOne,
   },
-  { name: "cargo", timeoutMinutes: 30, command: ["cargo", "test", "--locked", "--workspace"], count: countCargoTests },
+  { name: 'cargo', timeoutMinutes: 30, command: ['cargo', 'test', '--locked', '--workspace'], count: countCargoTests },
   {
-    name: "e2e",
+    name: 'e2e',
     timeoutMinutes: 45,
-    command: [node, ...nodeTest, "--test-concurrency=1", ...e2eFiles],
+    command: [node, ...nodeTest, '--test-concurrency=1', ...e2eFiles],
     count: countNodeTests,
   },
 ];
@@ -64,7 +64,7 @@ const names = wanted.filter((name) => !existsSync(name));
 const unknown = names.filter((name) => !stages.some((stage) => stage.name === name));
 if (unknown.length > 0) {
   process.stderr.write(
-    `test ${unknown.join(", ")}: stages are ${stages.map((s) => s.name).join(", ")}; anything else must be a file\n`,
+    `test ${unknown.join(', ')}: stages are ${stages.map((s) => s.name).join(', ')}; anything else must be a file\n`,
   );
   process.exit(64);
 }
@@ -73,9 +73,9 @@ const chosen: Stage[] =
   files.length > 0
     ? [
         {
-          name: "files",
+          name: 'files',
           timeoutMinutes: 45,
-          command: [node, ...nodeTest, "--test-concurrency=1", ...files],
+          command: [node, ...nodeTest, '--test-concurrency=1', ...files],
           count: countNodeTests,
         },
       ]
@@ -94,10 +94,10 @@ for (const stage of chosen) {
   total.failed += count.failed;
   total.skipped += count.skipped;
   const seconds = ((Date.now() - startedAt) / 1000).toFixed(1);
-  rows.push(`${count.failed === 0 ? "✓" : "✗"} ${stage.name.padEnd(10)} ${countText(count)} (${seconds} s)`);
+  rows.push(`${count.failed === 0 ? '✓' : '✗'} ${stage.name.padEnd(10)} ${countText(count)} (${seconds} s)`);
 }
 
-process.stdout.write(`\n${rows.join("\n")}\n`);
+process.stdout.write(`\n${rows.join('\n')}\n`);
 const isSkipForbidden = process.getuid?.() === 0 && total.skipped > 0;
 if (isSkipForbidden) process.stdout.write(`${total.skipped} skipped: as root every test must run\n`);
 process.stdout.write(`${countText(total)}\n`);
@@ -105,23 +105,23 @@ process.exit(total.failed > 0 || isSkipForbidden || total.passed === 0 ? 1 : 0);
 
 function run(stage: Stage): Promise<{ output: string; code: number }> {
   return new Promise((resolve) => {
-    const [command = "", ...args] = stage.command;
-    const child = spawn("setpriv", ["--pdeathsig", "KILL", command, ...args], {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, FORCE_COLOR: "0", CARGO_TERM_COLOR: "never" },
+    const [command = '', ...args] = stage.command;
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, FORCE_COLOR: '0', CARGO_TERM_COLOR: 'never' },
     });
-    let output = "";
-    child.stdout.setEncoding("utf8");
-    child.stdout.on("data", (chunk: string) => {
+    let output = '';
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (chunk: string) => {
       output += chunk;
       process.stdout.write(chunk);
     });
     const timer = setTimeout(() => {
       process.stdout.write(`stage ${stage.name}: not done after ${stage.timeoutMinutes} minutes, ended\n`);
-      child.kill("SIGKILL");
+      child.kill('SIGKILL');
     }, stage.timeoutMinutes * 60_000);
-    child.on("error", (error) => process.stdout.write(`run ${command}: ${error.message}\n`));
-    child.on("close", (code) => {
+    child.on('error', (error) => process.stdout.write(`run ${command}: ${error.message}\n`));
+    child.on('close', (code) => {
       clearTimeout(timer);
       resolve({ output, code: code ?? 1 });
     });
@@ -133,16 +133,16 @@ function countOne(_output: string, isOk: boolean): Count {
 }
 
 function countNodeTests(output: string): Count {
-  const last = (word: string) => Number([...output.matchAll(new RegExp(`^ℹ ${word} (\\d+)$`, "gm"))].at(-1)?.[1] ?? 0);
-  return { passed: last("pass"), failed: last("fail") + last("cancelled"), skipped: last("skipped") + last("todo") };
+  const last = (word: string) => Number([...output.matchAll(new RegExp(`^ℹ ${word} (\\d+)$`, 'gm'))].at(-1)?.[1] ?? 0);
+  return { passed: last('pass'), failed: last('fail') + last('cancelled'), skipped: last('skipped') + last('todo') };
 }
 
 function countCargoTests(output: string): Count {
   const sum = (word: string) =>
-    [...output.matchAll(new RegExp(`(\\d+) ${word}`, "g"))].reduce((n, m) => n + Number(m[1]), 0);
-  return { passed: sum("passed"), failed: sum("failed"), skipped: sum("ignored") };
+    [...output.matchAll(new RegExp(`(\\d+) ${word}`, 'g'))].reduce((n, m) => n + Number(m[1]), 0);
+  return { passed: sum('passed'), failed: sum('failed'), skipped: sum('ignored') };
 }
 
 function countText({ passed, failed, skipped }: Count): string {
-  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }
