@@ -69,9 +69,9 @@ export async function runLoad({ httpUrl, grpcOrigin, httpRps = 200, grpcRps = 20
   if (httpUrl) {
     const tally = new Tally();
     running.push(
-      openLoop(httpRps, seconds, () => tally.count(() => httpRequest(agent, httpUrl))).then(
-        () => void (results.http = tally.report()),
-      ),
+      openLoop(httpRps, seconds, () => tally.count(() => httpRequest(agent, httpUrl))).then(() => {
+        results.http = tally.report();
+      }),
     );
   }
   if (grpcOrigin) {
