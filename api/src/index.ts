@@ -1,5 +1,15 @@
 /** What the mesh says and reads: its error, the Kubernetes kinds, the parsers. No behaviour. */
 export {
+  type Direction,
+  type Edge,
+  type GoldenMetrics,
+  goldenMetrics,
+  histogramQuantile,
+  type ProxyScrape,
+  type ProxyWindow,
+  trafficEdges,
+} from './golden-metrics.ts';
+export {
   API_SERVICES,
   CLUSTER_ROLE_BINDINGS,
   CLUSTER_ROLES,
@@ -80,3 +90,4 @@ export {
   type ValidatingWebhookConfiguration,
 } from './kubernetes.ts';
 export { MeshError, type MeshErrorCode } from './mesh-error.ts';
+export { parseMetricsText, type Sample } from './metrics-text.ts';

@@ -15,6 +15,7 @@ export type { ServedKind } from './discovery.ts';
 export { loadInClusterConfig } from './in-cluster.ts';
 export { type KubeconfigOptions, loadKubeconfig } from './kubeconfig.ts';
 export { type LeaseOptions, runLease } from './lease.ts';
+export { getFromPod, type PodHttpTarget } from './pod-http.ts';
 export { type Reflector, type ReflectorEvent, type ReflectorOptions, startReflector } from './reflector.ts';
 export { collectionPath, groupPath, objectPath } from './resource-path.ts';
 export { errorFromStatus } from './status-error.ts';
