@@ -65,23 +65,20 @@ export async function openPortForward(
     maxPayload: MESSAGE_BYTES_MAX,
     perMessageDeflate: false,
   });
+  // Listens before it is open: the server's first messages may come with its answer.
+  const stream = duplexOver(socket, doing, signal);
   await opened(socket, doing, signal);
-  return duplexOver(socket, doing, signal);
+  return stream;
 }
 
 function opened(socket: WebSocket, doing: string, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const abort = () => socket.terminate();
-    signal.addEventListener('abort', abort);
-    const settle = () => signal.removeEventListener('abort', abort);
     socket.once('open', () => {
-      settle();
+      // What comes now waits for the first read: an error must find the caller listening.
+      socket.pause();
       resolve();
     });
-    socket.once('error', (error) => {
-      settle();
-      reject(errorFromConnection(error, doing, signal));
-    });
+    socket.once('error', (error) => reject(errorFromConnection(error, doing, signal)));
     socket.once('unexpected-response', (_request, response) => {
       let text = '';
       response.setEncoding('utf8');
@@ -89,7 +86,6 @@ function opened(socket: WebSocket, doing: string, signal: AbortSignal): Promise<
         if (text.length < REFUSAL_BYTES_MAX) text += chunk;
       });
       response.on('close', () => {
-        settle();
         reject(errorFromAnswer(response.statusCode ?? 0, text, doing));
         socket.terminate();
       });
@@ -99,7 +95,6 @@ function opened(socket: WebSocket, doing: string, signal: AbortSignal): Promise<
 
 function duplexOver(socket: WebSocket, doing: string, signal: AbortSignal): Duplex {
   const preambleLeft = [PREAMBLE_BYTES, PREAMBLE_BYTES];
-  let refusal = '';
   const stream = new Duplex({
     read() {
       socket.resume();
@@ -120,9 +115,17 @@ function duplexOver(socket: WebSocket, doing: string, signal: AbortSignal): Dupl
       done(error);
     },
   });
-  const abort = () => stream.destroy(errorFromConnection(signal.reason, doing, signal));
+  let isOpen = false;
+  const fail = (error: MeshError) => {
+    // Before it is open nobody has the stream: `opened` tells of the failure.
+    if (isOpen) stream.destroy(error);
+    else socket.terminate();
+  };
+  const abort = () => fail(errorFromConnection(signal.reason, doing, signal));
+  socket.on('open', () => {
+    isOpen = true;
+  });
   signal.addEventListener('abort', abort);
-  if (signal.aborted) abort();
 
   socket.on('message', (data: Buffer) => {
     const channel = data[0];
@@ -132,15 +135,19 @@ function duplexOver(socket: WebSocket, doing: string, signal: AbortSignal): Dupl
     const content = data.subarray(1 + skipped);
     if (content.length === 0) return;
     if (channel === ERROR_CHANNEL) {
-      refusal = content.toString('utf8');
-      stream.destroy(new MeshError('UNAVAILABLE', `${doing}: ${refusal.trim()}`));
+      fail(new MeshError('UNAVAILABLE', `${doing}: ${content.toString('utf8').trim()}`));
     } else if (!stream.push(content)) {
       socket.pause();
     }
   });
   socket.on('close', () => {
-    if (!refusal) stream.push(null);
+    signal.removeEventListener('abort', abort);
+    if (stream.destroyed) return;
+    stream.push(null);
+    stream.end();
   });
-  socket.on('error', (error) => stream.destroy(errorFromConnection(error, doing, signal)));
+  socket.on('error', (error) => {
+    if (isOpen) stream.destroy(errorFromConnection(error, doing, signal));
+  });
   return stream;
 }
