@@ -1,0 +1,156 @@
+/**
+ * The injector's way in: serves the webhook `linkerd-proxy-injector`, with values from ConfigMap `linkerd-config`, and
+ * tells what it did by Events on the pod's owner and by metrics.
+ */
+import { CONFIG_MAPS, CORE_EVENTS, type ConfigMap, type KubeObject, MeshError, NAMESPACES } from '@tulle/api';
+import { type Client, startReflector } from '@tulle/client';
+import { createInjectorMetrics } from './injector-metrics.ts';
+import { createOwnerLookup } from './owners.ts';
+import { answerReview, deny, parseReview, type ReviewOutcome } from './review.ts';
+import type { Values } from './values.ts';
+import { parseValues } from './values-layers.ts';
+import { startWebhookServer, type WebhookAnswer } from './webhook-server.ts';
+
+/** The part of a pino logger that is used. */
+export interface InjectorLogger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface InjectorOptions {
+  client: Client;
+  /** Namespace of the control plane. */
+  controlPlaneNamespace: string;
+  port: number;
+  host?: string;
+  /** Folder with `tls.crt` and `tls.key`, where Secret `linkerd-proxy-injector-k8s-tls` is mounted. */
+  certDir: string;
+  logger: InjectorLogger;
+}
+
+export interface Injector {
+  port: number;
+  /** Counters in the text format of Prometheus. */
+  renderMetrics(): string;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** More Events than this at once are dropped: they tell, they do not decide, and must not hold memory. */
+const EVENTS_IN_FLIGHT_MAX = 100;
+
+/** Resolves when the webhook answers. Throws when the first values or the certificate cannot be had. */
+export async function createInjector(options: InjectorOptions, signal: AbortSignal): Promise<Injector> {
+  const { client, controlPlaneNamespace, logger } = options;
+  const metrics = createInjectorMetrics();
+  const values = await watchValues(options, signal);
+  const namespaces = startReflector(client, NAMESPACES, {}, signal);
+  await namespaces.synced;
+  const ownerOf = createOwnerLookup(client);
+  let eventsInFlight = 0;
+
+  async function namespaceAnnotations(name: string): Promise<Record<string, string>> {
+    // A pod may come before the watch has told of its new namespace.
+    const namespace = namespaces.get(name) ?? (await client.get<KubeObject>(NAMESPACES, name));
+    return (namespace.metadata.annotations ?? {}) as Record<string, string>;
+  }
+
+  function tell({ injection }: ReviewOutcome): void {
+    if (!injection) return;
+    const { owner, namespace, report } = injection;
+    metrics.countRequest(owner.kind, namespace, report.annotatedAt);
+    metrics.countResponse(owner.kind, namespace, report.annotatedAt, report.skip?.reason ?? '');
+    logger.debug({ owner: `${owner.kind}/${owner.name}`, namespace, skip: report.skip?.reason }, 'reviewed pod');
+    if (eventsInFlight >= EVENTS_IN_FLIGHT_MAX || !owner.name) return;
+    eventsInFlight += 1;
+    client
+      .create(CORE_EVENTS, eventOf(injection), { namespace })
+      .catch((error) => logger.debug({ err: MeshError.from(error).message, namespace }, 'event not recorded'))
+      .finally(() => {
+        eventsInFlight -= 1;
+      });
+  }
+
+  async function handle(_path: string, body: string): Promise<WebhookAnswer> {
+    let review: ReturnType<typeof parseReview>;
+    try {
+      review = parseReview(body);
+    } catch (error) {
+      return { status: 400, body: `${MeshError.from(error).message}\n` };
+    }
+    const { apiVersion, request } = review;
+    try {
+      const outcome = await answerReview(request, {
+        values: values(),
+        controlPlaneNamespace,
+        namespaceAnnotations,
+        ownerOf,
+      });
+      tell(outcome);
+      return { status: 200, body: JSON.stringify({ apiVersion, kind: 'AdmissionReview', response: outcome.response }) };
+    } catch (error) {
+      const { message } = MeshError.from(error);
+      logger.warn({ err: message, namespace: request.namespace }, 'review failed');
+      const response = deny(request.uid, `inject proxy: ${message}`);
+      return { status: 200, body: JSON.stringify({ apiVersion, kind: 'AdmissionReview', response }) };
+    }
+  }
+
+  const server = await startWebhookServer({
+    port: options.port,
+    ...(options.host ? { host: options.host } : {}),
+    certDir: options.certDir,
+    handle,
+    onReload: (error) =>
+      error
+        ? logger.warn({ err: error.message }, 'webhook certificate not reloaded')
+        : logger.info({}, 'webhook certificate reloaded'),
+  });
+  return {
+    port: server.port,
+    renderMetrics: metrics.render,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** The values as they are now; bad ones are reported and the last good ones kept. */
+async function watchValues(options: InjectorOptions, signal: AbortSignal): Promise<() => Values> {
+  const { client, controlPlaneNamespace: namespace, logger } = options;
+  const selection = { namespace, fieldSelector: 'metadata.name=linkerd-config' };
+  const configs = startReflector<ConfigMap>(client, CONFIG_MAPS, selection, signal);
+  let values: Values | undefined;
+  let problem = `there is no ConfigMap linkerd-config in namespace ${namespace}`;
+  configs.subscribe(({ type, object }) => {
+    if (type === 'deleted') return;
+    try {
+      values = parseValues(object.data?.values ?? '');
+      logger.info({ resourceVersion: object.metadata.resourceVersion }, 'values loaded');
+    } catch (error) {
+      problem = MeshError.from(error).message;
+      logger.warn({ err: problem }, 'values not loaded');
+    }
+  });
+  await configs.synced;
+  return () => {
+    if (!values) throw new MeshError('FAILED_PRECONDITION', `load values: ${problem}`);
+    return values;
+  };
+}
+
+function eventOf({ owner, namespace, report }: NonNullable<ReviewOutcome['injection']>): object {
+  const now = new Date();
+  const skip = report.skip;
+  return {
+    apiVersion: 'v1',
+    kind: 'Event',
+    metadata: { generateName: `${owner.name.slice(0, 200)}.`, namespace },
+    involvedObject: { ...owner, namespace },
+    reason: skip ? 'InjectionSkipped' : 'Injected',
+    message: skip ? `Linkerd sidecar proxy injection skipped: ${skip.message}` : 'Linkerd sidecar proxy injected',
+    type: skip?.reason.startsWith('invalid') ? 'Warning' : 'Normal',
+    source: { component: 'linkerd-proxy-injector' },
+    firstTimestamp: now.toISOString().replace(/\.\d+Z$/, 'Z'),
+    lastTimestamp: now.toISOString().replace(/\.\d+Z$/, 'Z'),
+    count: 1,
+  };
+}
