@@ -1,7 +1,18 @@
-//! The Tulle proxy.
+//! The Tulle proxy: the byte path of the mesh. `app` starts it, `control` knows what the control plane says,
+//! `inbound` and `outbound` carry the traffic; `init` and `await` are the pod's set-up.
 
+pub mod admin;
+pub mod app;
 mod arguments;
 pub mod await_ready;
+pub mod config;
+pub mod control;
 pub mod dns;
+pub mod drain;
 pub mod init;
+pub mod logging;
+pub mod metrics;
 mod system;
+pub mod tls;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

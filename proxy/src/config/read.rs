@@ -1,0 +1,369 @@
+//! Which variable goes where, and what holds when it is not set.
+
+use super::environment::{Environment, Problems};
+use super::parse::*;
+use super::*;
+use crate::control::model::outbound::Backoff;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Config {
+    pub fn read(env: Environment) -> Result<Self, Problems> {
+        match Self::read_all(&env) {
+            Some(config) if !env.has_problems() => Ok(config),
+            _ => Err(env.problems()),
+        }
+    }
+
+    /// Reads everything before giving up, so that all problems are found.
+    fn read_all(env: &Environment) -> Option<Self> {
+        let outbound = read_outbound(env);
+        let inbound = read_inbound(env);
+        let identity = read_identity(env);
+        let control = read_control(env, &outbound);
+        let tap_listen = addr(env, "CONTROL_LISTEN_ADDR", "0.0.0.0:4190");
+        let admin = Admin {
+            listen: addr(env, "ADMIN_LISTEN_ADDR", "127.0.0.1:4191"),
+            is_shutdown_enabled: env.parse("SHUTDOWN_ENDPOINT_ENABLED", parse_bool).unwrap_or(false),
+        };
+        let tap = env.parse("TAP_SVC_NAME", parse_name).map(|server_name| Tap { listen: tap_listen, server_name });
+        let dns = Dns {
+            min_ttl: env.parse("DNS_MIN_TTL", parse_duration),
+            max_ttl: env.parse("DNS_MAX_TTL", parse_duration),
+        };
+        let cores = read_cores(env);
+        let log = Log {
+            filter: env.text("LOG").unwrap_or("warn,linkerd=info").to_owned(),
+            is_json: env.parse("LOG_FORMAT", parse_log_format).unwrap_or(false),
+        };
+        let access_log = env.parse("ACCESS_LOG", parse_access_log).flatten();
+        let metrics_retain_idle = duration(env, "METRICS_RETAIN_IDLE", 600 * SECOND);
+        let shutdown_grace_period = duration(env, "SHUTDOWN_GRACE_PERIOD", 120 * SECOND);
+        Some(Self {
+            outbound,
+            inbound,
+            admin,
+            tap,
+            identity: identity?,
+            control: control?,
+            dns,
+            cores,
+            log,
+            access_log,
+            metrics_retain_idle,
+            shutdown_grace_period,
+        })
+    }
+}
+
+fn read_outbound(env: &Environment) -> Outbound {
+    let is_ingress = env.parse("INGRESS_MODE", parse_bool).unwrap_or(false);
+    let one = addr(env, "OUTBOUND_LISTEN_ADDR", "127.0.0.1:4140");
+    let listen = match env.parse("OUTBOUND_LISTEN_ADDRS", parse_addrs) {
+        Some(addrs) if addrs.len() > 2 => {
+            env.problem("OUTBOUND_LISTEN_ADDRS", "at most two addresses, one of each family");
+            addrs
+        }
+        Some(addrs) if !addrs.is_empty() => addrs,
+        _ => vec![one],
+    };
+    let mut common = direction(
+        env,
+        "OUTBOUND",
+        listen,
+        Defaults {
+            connect_timeout: SECOND,
+            backoff_max: 60 * SECOND,
+            failfast: 3 * SECOND,
+            discovery_idle: 5 * SECOND,
+        },
+    );
+    common.max_idle_connections = number(env, "OUTBOUND_MAX_IDLE_CONNS_PER_ENDPOINT", 10_000);
+    Outbound {
+        common,
+        is_ingress,
+        hides_informational_headers: env
+            .parse("OUTBOUND_DISABLE_INFORMATIONAL_HEADERS", parse_bool)
+            .unwrap_or(is_ingress),
+        has_hostname_labels: env.parse("OUTBOUND_METRICS_HOSTNAME_LABELS", parse_bool).unwrap_or(false),
+    }
+}
+
+fn read_inbound(env: &Environment) -> Inbound {
+    let listen = vec![addr(env, "INBOUND_LISTEN_ADDR", "0.0.0.0:4143")];
+    let mut common = direction(
+        env,
+        "INBOUND",
+        listen,
+        Defaults {
+            connect_timeout: Duration::from_millis(300),
+            backoff_max: 10 * SECOND,
+            failfast: SECOND,
+            discovery_idle: 90 * SECOND,
+        },
+    );
+    common.max_idle_connections = number(env, "MAX_IDLE_CONNS_PER_ENDPOINT", 10_000);
+    let cluster_networks = env.parse("POLICY_CLUSTER_NETWORKS", parse_networks);
+    let default_policy = env.parse("INBOUND_DEFAULT_POLICY", parse_policy).unwrap_or(DefaultPolicy::AllUnauthenticated);
+    use DefaultPolicy::*;
+    if matches!(default_policy, ClusterAuthenticated | ClusterUnauthenticated | Audit) && cluster_networks.is_none() {
+        env.problem("POLICY_CLUSTER_NETWORKS", "is required by this INBOUND_DEFAULT_POLICY");
+    }
+    Inbound {
+        common,
+        ips: env.parse("INBOUND_IPS", parse_ips).unwrap_or_default(),
+        ports: env.parse("INBOUND_PORTS", parse_ports).unwrap_or_default(),
+        default_policy,
+        cluster_networks: cluster_networks.unwrap_or_default(),
+        opaque_ports: env.parse("INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION", parse_ports).unwrap_or_default(),
+        gateway_suffixes: env.parse("INBOUND_GATEWAY_SUFFIXES", parse_suffixes).unwrap_or_default(),
+        has_authority_labels: env.text("INBOUND_METRICS_AUTHORITY_LABELS") == Some("unsafe"),
+        profile_timeout: duration(env, "DESTINATION_PROFILE_INITIAL_TIMEOUT", Duration::from_millis(500)),
+    }
+}
+
+struct Defaults {
+    connect_timeout: Duration,
+    backoff_max: Duration,
+    failfast: Duration,
+    discovery_idle: Duration,
+}
+
+fn direction(env: &Environment, side: &str, listen: Vec<SocketAddr>, defaults: Defaults) -> Direction {
+    let name = |rest: &str| format!("{side}_{rest}");
+    let socket = |kind: &str| SocketOptions {
+        keepalive: env.parse(&name(&format!("{kind}_KEEPALIVE")), parse_duration),
+        user_timeout: env.parse(&name(&format!("{kind}_USER_TIMEOUT")), parse_duration),
+        backlog: None,
+    };
+    let mut accept = socket("ACCEPT");
+    accept.backlog = env.parse(&name("TCP_LISTEN_BACKLOG"), parse_number);
+    let queue = |protocol: &str| Queue {
+        capacity: number(env, &name(&format!("{protocol}_QUEUE_CAPACITY")), 10_000),
+        failfast_timeout: duration(env, &name(&format!("{protocol}_FAILFAST_TIMEOUT")), defaults.failfast),
+    };
+    Direction {
+        listen,
+        accept,
+        connect: socket("CONNECT"),
+        connect_timeout: duration(env, &name("CONNECT_TIMEOUT"), defaults.connect_timeout),
+        connect_backoff: backoff(env, &name("CONNECT_EXP_BACKOFF"), Duration::from_millis(100), defaults.backoff_max),
+        detect_timeout: duration(env, &name("DETECT_TIMEOUT"), 10 * SECOND),
+        http_queue: queue("HTTP"),
+        tcp_queue: queue("TCP"),
+        max_in_flight: number(env, &name("MAX_IN_FLIGHT"), 100_000),
+        max_idle_connections: 0,
+        http1_idle_timeout: duration(env, &name("HTTP1_CONNECTION_POOL_IDLE_TIMEOUT"), 3 * SECOND),
+        http2_server: http2_server(env, &name("SERVER_HTTP2")),
+        discovery_idle_timeout: duration(env, &name("DISCOVERY_IDLE_TIMEOUT"), defaults.discovery_idle),
+    }
+}
+
+fn http2_server(env: &Environment, prefix: &str) -> Http2Server {
+    let name = |rest: &str| format!("{prefix}_{rest}");
+    let optional = |rest: &str| env.parse(&name(rest), parse_number);
+    let interval = env.parse(&name("KEEP_ALIVE_INTERVAL"), parse_duration);
+    let timeout = env.parse(&name("KEEP_ALIVE_TIMEOUT"), parse_duration);
+    Http2Server {
+        stream_window: number(env, &name("INITIAL_STREAM_WINDOW_SIZE"), 65_535),
+        connection_window: number(env, &name("INITIAL_CONNECTION_WINDOW_SIZE"), 1_048_576),
+        is_adaptive: env.parse(&name("ADAPTIVE_FLOW_CONTROL"), parse_bool).unwrap_or(false),
+        keep_alive: interval.zip(timeout),
+        max_concurrent_streams: optional("MAX_CONCURRENT_STREAMS"),
+        max_frame_size: optional("MAX_FRAME_SIZE"),
+        max_header_list_size: optional("MAX_HEADER_LIST_SIZE"),
+        max_pending_accept_reset_streams: optional("MAX_PENDING_ACCEPT_RESET_STREAMS"),
+        max_send_buf_size: optional("MAX_SEND_BUF_SIZE"),
+    }
+}
+
+fn read_identity(env: &Environment) -> Option<Identity> {
+    if env.text("IDENTITY_DISABLED").is_some() {
+        env.problem("IDENTITY_DISABLED", "is no longer supported: identity is always on");
+    }
+    for name in ["IDENTITY_SPIRE_WORKLOAD_API_ADDRESS", "IDENTITY_SPIRE_SOCKET"] {
+        if env.text(name).is_some() {
+            env.problem(name, "certificates from SPIRE are not supported");
+        }
+    }
+    let dir = env.require("IDENTITY_DIR", |text| Ok(PathBuf::from(text)));
+    let anchors = env.require("IDENTITY_TRUST_ANCHORS", parse_anchors);
+    let token_file = env.require("IDENTITY_TOKEN_FILE", |text| Ok(PathBuf::from(text)));
+    let service = control_addr(env, "IDENTITY_SVC");
+    let names = match (env.text("IDENTITY_SERVER_ID").is_some(), env.text("IDENTITY_SERVER_NAME").is_some()) {
+        (false, false) => env.require("IDENTITY_LOCAL_NAME", parse_name).map(|name| (name.clone(), name)),
+        (true, false) => {
+            env.problem("IDENTITY_SERVER_NAME", "is required with IDENTITY_SERVER_ID");
+            None
+        }
+        (false, true) => {
+            env.problem("IDENTITY_SERVER_ID", "is required with IDENTITY_SERVER_NAME");
+            None
+        }
+        (true, true) => {
+            let id = env.parse("IDENTITY_SERVER_ID", parse_id);
+            id.zip(env.parse("IDENTITY_SERVER_NAME", parse_name))
+        }
+    };
+    let min_refresh = duration(env, "IDENTITY_MIN_REFRESH", 10 * SECOND);
+    let max_refresh = duration(env, "IDENTITY_MAX_REFRESH", 86_400 * SECOND);
+    if min_refresh > max_refresh {
+        env.problem("IDENTITY_MIN_REFRESH", "is greater than IDENTITY_MAX_REFRESH");
+    }
+    let (local_id, server_name) = names?;
+    Some(Identity {
+        local_id,
+        server_name,
+        dir: dir?,
+        trust_anchors_pem: anchors?,
+        token_file: token_file?,
+        service: service?,
+        min_refresh,
+        max_refresh,
+    })
+}
+
+fn read_control(env: &Environment, outbound: &Outbound) -> Option<ControlPlane> {
+    let destination = control_addr(env, "DESTINATION_SVC");
+    let policy = control_addr(env, "POLICY_SVC");
+    let policy_workload = env.require("POLICY_WORKLOAD", |text| Ok(Arc::from(text)));
+    let optional = |name: &str| env.parse(name, parse_optional_duration).flatten();
+    let stream = StreamLimits {
+        initial: optional("CONTROL_STREAM_INITIAL_TIMEOUT"),
+        idle: optional("CONTROL_STREAM_IDLE_TIMEOUT"),
+        lifetime: optional("CONTROL_STREAM_LIFETIME"),
+    };
+    let is_ordered = |a: Option<Duration>, b: Option<Duration>| a.zip(b).is_none_or(|(a, b)| a <= b);
+    if !is_ordered(stream.initial, stream.idle)
+        || !is_ordered(stream.idle, stream.lifetime)
+        || !is_ordered(stream.initial, stream.lifetime)
+    {
+        env.problem("CONTROL_STREAM_INITIAL_TIMEOUT", "INITIAL_TIMEOUT, IDLE_TIMEOUT and LIFETIME must not decrease");
+    }
+    let suffixes = env.parse("DESTINATION_PROFILE_SUFFIXES", parse_suffixes);
+    let networks = env.parse("DESTINATION_PROFILE_NETWORKS", parse_networks).unwrap_or_default();
+    let http2_client = Http2Client {
+        stream_window: number(env, "HTTP2_INITIAL_STREAM_WINDOW_SIZE", 65_535),
+        connection_window: number(env, "HTTP2_INITIAL_CONNECTION_WINDOW_SIZE", 1_048_576),
+    };
+    Some(ControlPlane {
+        destination: destination?,
+        policy: policy?,
+        destination_context: env.text("DESTINATION_CONTEXT").unwrap_or_default().into(),
+        policy_workload: policy_workload?,
+        profile_suffixes: suffixes.unwrap_or_else(|| Suffixes(vec!["svc.cluster.local".into()])),
+        profile_networks: networks,
+        stream,
+        http2_client,
+        connect: outbound.common.connect,
+        connect_timeout: outbound.common.connect_timeout,
+        backoff: outbound.common.connect_backoff,
+    })
+}
+
+fn control_addr(env: &Environment, service: &str) -> Option<ControlAddr> {
+    let name = format!("{service}_NAME");
+    let (host, port) = env.require(&format!("{service}_ADDR"), parse_host_port)?;
+    let is_local = host.trim_end_matches('.') == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    let identity =
+        if is_local { env.parse(&name, parse_name).and(None) } else { Some(env.require(&name, parse_name)?) };
+    Some(ControlAddr { host: host.into(), port, identity })
+}
+
+fn read_cores(env: &Environment) -> Cores {
+    let machine = std::thread::available_parallelism().map_or(1, usize::from);
+    let min = env.parse("CORES_MIN", parse_number).or_else(|| env.parse("CORES", parse_number)).unwrap_or(1);
+    let max: Option<usize> = env.parse("CORES_MAX", parse_number);
+    let ratio = env.parse("CORES_MAX_RATIO", parse_ratio);
+    let by_ratio = ratio.map(|ratio| (machine as f64 * ratio).round() as usize);
+    let most = match (max, by_ratio) {
+        (Some(max), _) => max,
+        (None, Some(by_ratio)) => by_ratio,
+        (None, None) => 1,
+    };
+    Cores { workers: most.max(min).clamp(1, machine.max(1)) }
+}
+
+fn backoff(env: &Environment, prefix: &str, min: Duration, max: Duration) -> Backoff {
+    let backoff = Backoff {
+        min: duration(env, &format!("{prefix}_MIN"), min),
+        max: duration(env, &format!("{prefix}_MAX"), max),
+        jitter: env.parse(&format!("{prefix}_JITTER"), parse_number).unwrap_or(0.1),
+        respect_retry_after: false,
+    };
+    if backoff.min > backoff.max || backoff.min.is_zero() {
+        env.problem(&format!("{prefix}_MIN"), "must be above 0 and at most the maximum");
+    }
+    if !(0.0..=100.0).contains(&backoff.jitter) {
+        env.problem(&format!("{prefix}_JITTER"), "must be between 0 and 100");
+    }
+    backoff
+}
+
+fn addr(env: &Environment, name: &str, default: &str) -> SocketAddr {
+    env.parse(name, parse_addr).unwrap_or_else(|| default.parse().expect("the default is an address and port"))
+}
+
+fn duration(env: &Environment, name: &str, default: Duration) -> Duration {
+    env.parse(name, parse_duration).unwrap_or(default)
+}
+
+fn number<T: std::str::FromStr>(env: &Environment, name: &str, default: T) -> T {
+    env.parse(name, parse_number).unwrap_or(default)
+}
+
+fn parse_optional_duration(text: &str) -> Result<Option<Duration>, String> {
+    if text.trim().is_empty() { Ok(None) } else { parse_duration(text).map(Some) }
+}
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err(format!("{text:?} is not between 0 and 1")),
+    }
+}
+
+fn parse_log_format(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_uppercase().as_str() {
+        "" | "PLAIN" => Ok(false),
+        "JSON" => Ok(true),
+        _ => Err(format!("{text:?} is neither PLAIN nor JSON")),
+    }
+}
+
+fn parse_access_log(text: &str) -> Result<Option<AccessLog>, String> {
+    match text.trim() {
+        "" | "off" | "none" => Ok(None),
+        "apache" => Ok(Some(AccessLog::Apache)),
+        "json" => Ok(Some(AccessLog::Json)),
+        _ => Err(format!("{text:?} is neither apache nor json")),
+    }
+}
+
+fn parse_policy(text: &str) -> Result<DefaultPolicy, String> {
+    match text.trim() {
+        "deny" => Ok(DefaultPolicy::Deny),
+        "all-authenticated" => Ok(DefaultPolicy::AllAuthenticated),
+        "all-unauthenticated" => Ok(DefaultPolicy::AllUnauthenticated),
+        "cluster-authenticated" => Ok(DefaultPolicy::ClusterAuthenticated),
+        "cluster-unauthenticated" => Ok(DefaultPolicy::ClusterUnauthenticated),
+        "audit" => Ok(DefaultPolicy::Audit),
+        _ => Err(format!("{text:?} is not a default policy")),
+    }
+}
+
+fn parse_name(text: &str) -> Result<Arc<str>, String> {
+    match rustls::pki_types::DnsName::try_from(text) {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err(format!("{text:?} is not a DNS name")),
+    }
+}
+
+fn parse_id(text: &str) -> Result<Arc<str>, String> {
+    if text.starts_with("spiffe://") { Ok(text.into()) } else { parse_name(text) }
+}
+
+fn parse_anchors(text: &str) -> Result<Arc<str>, String> {
+    crate::tls::parse_trust_anchors(text).map(|_| text.into()).map_err(|e| e.to_string())
+}

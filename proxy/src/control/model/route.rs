@@ -1,0 +1,301 @@
+//! HTTP and gRPC routes and how a request finds its one. Precedence is the Gateway API's: exact host before longer suffix
+//! before none; then exact path, longer prefix, regex; then a method; then more headers; then more query parameters; then the
+//! earlier one.
+
+use super::meta::Meta;
+use http::{HeaderMap, HeaderName, Method};
+use regex_lite::Regex;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct Route<R> {
+    pub meta: Arc<Meta>,
+    /// Empty: any host.
+    pub hosts: Vec<HostMatch>,
+    pub rules: Vec<Rule<R>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule<R> {
+    /// Empty: any request.
+    pub matches: Vec<RequestMatch>,
+    pub policy: R,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostMatch {
+    Exact(Box<str>),
+    /// Labels in reverse: `*.example.com` is `com`, `example`.
+    Suffix(Box<[Box<str>]>),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RequestMatch {
+    pub path: Option<PathMatch>,
+    pub method: Option<Method>,
+    pub headers: Vec<(HeaderName, ValueMatch)>,
+    pub query: Vec<(Box<str>, ValueMatch)>,
+    /// A ServiceProfile's condition, tested beside the rest.
+    pub condition: Option<Condition>,
+}
+
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    Exact(Box<str>),
+    /// Whole path elements.
+    Prefix(Box<str>),
+    /// Compiled by `whole_regex`.
+    Regex(Regex),
+    /// An empty service or method is any.
+    Grpc {
+        service: Box<str>,
+        method: Box<str>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub enum ValueMatch {
+    Exact(Box<[u8]>),
+    Regex(Regex),
+}
+
+/// A ServiceProfile's request condition.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    Path(Regex),
+    Method(Method),
+}
+
+/// What a route is chosen by.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Without a port.
+    pub host: &'a str,
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+}
+
+/// Where a request belongs: indexes into the routes that were searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub route: usize,
+    pub rule: usize,
+    /// The length of the path prefix that matched, for a redirect that replaces it.
+    pub prefix_len: usize,
+}
+
+type Rank = (HostRank, PathRank, bool, usize, usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum HostRank {
+    Any,
+    Suffix(usize),
+    Exact,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum PathRank {
+    Any,
+    Regex(usize),
+    Prefix(usize),
+    Exact(usize),
+}
+
+impl<'a> Request<'a> {
+    pub fn new<B>(request: &'a http::Request<B>) -> Self {
+        let host = match request.uri().host() {
+            Some(host) => host,
+            None => request
+                .headers()
+                .get(http::header::HOST)
+                .and_then(|value| value.to_str().ok())
+                .map(without_port)
+                .unwrap_or_default(),
+        };
+        Self {
+            host,
+            method: request.method(),
+            path: request.uri().path(),
+            query: request.uri().query(),
+            headers: request.headers(),
+        }
+    }
+}
+
+/// The best route and rule for a request, if any matches.
+pub fn find<R>(routes: &[Route<R>], request: Request<'_>) -> Option<Found> {
+    // Nearly every policy is one route that matches everything.
+    if let [Route { hosts, rules, .. }] = routes
+        && hosts.is_empty()
+        && let [Rule { matches, .. }] = &rules[..]
+        && matches.is_empty()
+    {
+        return Some(Found { route: 0, rule: 0, prefix_len: 0 });
+    }
+    let mut best: Option<(Rank, Found)> = None;
+    for (route_at, route) in routes.iter().enumerate() {
+        let Some(host) = host_rank(&route.hosts, request.host) else { continue };
+        for (rule_at, rule) in route.rules.iter().enumerate() {
+            let Some((path, method, headers, query, prefix_len)) = rule.best_match(request) else { continue };
+            let rank = (host, path, method, headers, query);
+            if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                best = Some((rank, Found { route: route_at, rule: rule_at, prefix_len }));
+            }
+        }
+    }
+    best.map(|(_, found)| found)
+}
+
+impl<R> Rule<R> {
+    fn best_match(&self, request: Request<'_>) -> Option<(PathRank, bool, usize, usize, usize)> {
+        if self.matches.is_empty() {
+            return Some((PathRank::Any, false, 0, 0, 0));
+        }
+        let ranked = self.matches.iter().filter_map(|m| m.rank(request));
+        // `max_by_key` keeps the last of equals; the first must win.
+        ranked.enumerate().max_by_key(|(at, rank)| (*rank, Reverse(*at))).map(|(_, rank)| rank)
+    }
+}
+
+impl RequestMatch {
+    fn rank(&self, request: Request<'_>) -> Option<(PathRank, bool, usize, usize, usize)> {
+        let (path, prefix_len) = match &self.path {
+            None => (PathRank::Any, 0),
+            Some(path) => path.rank(request.path)?,
+        };
+        let is_match = self.method.as_ref().is_none_or(|m| m == request.method)
+            && self
+                .headers
+                .iter()
+                .all(|(name, value)| request.headers.get_all(name).iter().any(|v| value.matches(v.as_bytes())))
+            && self.query.iter().all(|(name, value)| query_matches(request.query.unwrap_or_default(), name, value))
+            && self.condition.as_ref().is_none_or(|c| c.matches(request));
+        is_match.then_some((path, self.method.is_some(), self.headers.len(), self.query.len(), prefix_len))
+    }
+}
+
+impl PathMatch {
+    fn rank(&self, path: &str) -> Option<(PathRank, usize)> {
+        match self {
+            Self::Exact(exact) => (path == &**exact).then_some((PathRank::Exact(exact.len()), path.len())),
+            Self::Prefix(prefix) => {
+                let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+                let rest = path.strip_prefix(bare)?;
+                (rest.is_empty() || rest.starts_with('/')).then_some((PathRank::Prefix(prefix.len()), bare.len()))
+            }
+            Self::Regex(regex) => regex.is_match(path).then_some((PathRank::Regex(path.len()), 0)),
+            Self::Grpc { service, method } => {
+                let (s, m) = path.strip_prefix('/')?.split_once('/')?;
+                let is_match = (service.is_empty() || **service == *s) && (method.is_empty() || **method == *m);
+                let rank = match (service.is_empty(), method.is_empty()) {
+                    (false, false) => PathRank::Exact(path.len()),
+                    (false, true) => PathRank::Prefix(service.len()),
+                    (true, false) => PathRank::Regex(method.len()),
+                    (true, true) => PathRank::Any,
+                };
+                is_match.then_some((rank, 0))
+            }
+        }
+    }
+}
+
+impl ValueMatch {
+    pub fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => **exact == *value,
+            Self::Regex(regex) => std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text)),
+        }
+    }
+}
+
+impl Condition {
+    fn matches(&self, request: Request<'_>) -> bool {
+        match self {
+            Self::All(list) => list.iter().all(|c| c.matches(request)),
+            Self::Any(list) => list.iter().any(|c| c.matches(request)),
+            Self::Not(inner) => !inner.matches(request),
+            Self::Path(regex) => regex.is_match(request.path),
+            Self::Method(method) => method == request.method,
+        }
+    }
+}
+
+fn host_rank(hosts: &[HostMatch], host: &str) -> Option<HostRank> {
+    if hosts.is_empty() {
+        return Some(HostRank::Any);
+    }
+    hosts.iter().filter_map(|m| m.rank(host)).max()
+}
+
+impl HostMatch {
+    fn rank(&self, host: &str) -> Option<HostRank> {
+        match self {
+            Self::Exact(exact) => exact.eq_ignore_ascii_case(host.trim_end_matches('.')).then_some(HostRank::Exact),
+            Self::Suffix(reverse_labels) => {
+                let mut labels = host.trim_end_matches('.').rsplit('.');
+                let is_suffix = reverse_labels
+                    .iter()
+                    .all(|want| labels.next().is_some_and(|label| want.eq_ignore_ascii_case(label)));
+                // A wildcard stands for at least one label.
+                (is_suffix && labels.next().is_some()).then_some(HostRank::Suffix(reverse_labels.len()))
+            }
+        }
+    }
+
+    /// Whether a TLS server name belongs to this match.
+    pub fn matches(&self, name: &str) -> bool {
+        self.rank(name).is_some()
+    }
+}
+
+/// The index of the route whose names fit `name` best; of equals, the first.
+pub fn find_by_name<'a>(routes: impl Iterator<Item = &'a [HostMatch]>, name: &str) -> Option<usize> {
+    let ranked = routes.enumerate().filter_map(|(at, hosts)| Some((host_rank(hosts, name)?, Reverse(at))));
+    ranked.max().map(|(_, Reverse(at))| at)
+}
+
+fn query_matches(query: &str, name: &str, value: &ValueMatch) -> bool {
+    query.split('&').any(|pair| {
+        let (key, text) = pair.split_once('=').unwrap_or((pair, ""));
+        decoded(key) == name.as_bytes() && value.matches(&decoded(text))
+    })
+}
+
+/// Undoes `application/x-www-form-urlencoded`; a broken escape stays as it is.
+fn decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = |i: usize| bytes.get(i).and_then(|b| (*b as char).to_digit(16)).map(|d| d as u8);
+        match bytes[at] {
+            b'+' => out.push(b' '),
+            b'%' if hex(at + 1).is_some() && hex(at + 2).is_some() => {
+                out.push(hex(at + 1).unwrap_or(0) << 4 | hex(at + 2).unwrap_or(0));
+                at += 2;
+            }
+            byte => out.push(byte),
+        }
+        at += 1;
+    }
+    out
+}
+
+/// The host of a `host[:port]`, IPv6 brackets kept.
+pub fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(at) if !authority[at..].contains(']') => &authority[..at],
+        _ => authority,
+    }
+}
+
+/// Compiles a pattern that has to match the whole text.
+pub fn whole_regex(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    Regex::new(&format!("^(?:{pattern})$"))
+}
