@@ -1,0 +1,66 @@
+/** Requests, not connections, are balanced over the replicas of a Service, and a slow replica gets fewer. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  agentOf,
+  apply,
+  deployPeers,
+  installMesh,
+  openCluster,
+  podsOf,
+  type TestCluster,
+  untilDeploymentReady,
+} from './support/cluster.ts';
+import { PORTS, peerManifests } from './support/peers.ts';
+
+const NAMESPACE = 'balancing';
+const SECONDS = 10;
+
+let cluster: TestCluster;
+
+before(async () => {
+  cluster = await openCluster();
+  await installMesh(cluster);
+  await deployPeers(cluster, NAMESPACE, [
+    { name: 'server', role: 'server', replicas: 3 },
+    { name: 'agent', role: 'agent' },
+  ]);
+});
+
+after(() => cluster?.[Symbol.asyncDispose]());
+
+test('one gRPC connection of a client reaches all replicas about evenly', async () => {
+  const agent = await agentOf(cluster, NAMESPACE, 'agent');
+  const { grpc, http } = await agent.load({
+    httpUrl: `http://server:${PORTS.http}/`,
+    grpcOrigin: `http://server:${PORTS.grpc}`,
+    seconds: SECONDS,
+  });
+  const names = (await podsOf(cluster, NAMESPACE, 'server')).map((pod) => pod.metadata.name ?? '');
+  for (const report of [http, grpc]) {
+    assert.equal(report?.failed, 0, JSON.stringify(report?.reasons));
+    for (const name of names) {
+      const share = (report?.pods[name] ?? 0) / (report?.sent ?? 1);
+      assert.ok(share > 0.15 && share < 0.55, `${name} got ${(share * 100).toFixed(0)} %`);
+    }
+  }
+});
+
+test('a replica that answers slowly gets fewer requests than its share', async () => {
+  // A second Deployment behind the same Service: the same label, but every answer takes 300 ms.
+  const [, slow] = peerManifests({ name: 'slow', namespace: NAMESPACE, role: 'server', env: { DELAY_MS: '300' } });
+  // biome-ignore lint/suspicious/noExplicitAny: a manifest, written as it is applied
+  const deployment = slow as any;
+  deployment.spec.selector.matchLabels = { app: 'server', speed: 'slow' };
+  deployment.spec.template.metadata.labels = { app: 'server', speed: 'slow' };
+  deployment.spec.template.spec.serviceAccountName = 'server';
+  deployment.spec.template.spec.containers[0].readinessProbe = { tcpSocket: { port: PORTS.http }, periodSeconds: 1 };
+  await apply(cluster, [deployment]);
+  await untilDeploymentReady(cluster, NAMESPACE, 'slow');
+  const agent = await agentOf(cluster, NAMESPACE, 'agent');
+  const { grpc } = await agent.load({ grpcOrigin: `http://server:${PORTS.grpc}`, seconds: SECONDS });
+  const slowPods = (await podsOf(cluster, NAMESPACE, 'server')).filter((pod) => pod.metadata.labels?.speed === 'slow');
+  const share = (grpc?.pods[slowPods[0]?.metadata.name ?? ''] ?? 0) / (grpc?.sent ?? 1);
+  assert.equal(grpc?.failed, 0, JSON.stringify(grpc?.reasons));
+  assert.ok(share < 0.125, `the slow one of four got ${(share * 100).toFixed(1)} %`);
+});
