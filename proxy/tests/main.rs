@@ -1,0 +1,7 @@
+//! The proxy alone, as a process: the built binary between real sockets and a control plane that the tests play.
+//!
+//! Each test that needs a pod's network runs again as a child in network namespaces of its own (see `support::isolation`),
+//! so tests share nothing and may run at the same time.
+
+mod init;
+mod support;
