@@ -49,7 +49,6 @@ test('one gRPC connection of a client reaches all replicas about evenly', async 
 test('a replica that answers slowly gets fewer requests than its share', async () => {
   // A second Deployment behind the same Service: the same label, but every answer takes 300 ms.
   const [, slow] = peerManifests({ name: 'slow', namespace: NAMESPACE, role: 'server', env: { DELAY_MS: '300' } });
-  // biome-ignore lint/suspicious/noExplicitAny: a manifest, written as it is applied
   const deployment = slow as any;
   deployment.spec.selector.matchLabels = { app: 'server', speed: 'slow' };
   deployment.spec.template.metadata.labels = { app: 'server', speed: 'slow' };

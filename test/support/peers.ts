@@ -90,7 +90,6 @@ export class Agent {
     this.pod = pod;
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: each call has its own answer, written where the test reads it
   async run<T = any>(call: string, args: object): Promise<T> {
     const stream = await this.#client.portForward(this.namespace, this.pod, AGENT_PORT);
     return new Promise((resolve, reject) => {
@@ -100,7 +99,6 @@ export class Agent {
           method: 'POST',
           path: '/run',
           headers: { host: 'agent', 'content-length': Buffer.byteLength(body), connection: 'close' },
-          // biome-ignore lint/suspicious/noExplicitAny: http takes any Duplex, its type says Socket
           createConnection: () => stream as any,
         },
         async (response) => {
