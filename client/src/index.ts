@@ -18,6 +18,7 @@ export { type LeaseOptions, runLease } from './lease.ts';
 export { getFromPod, type PodHttpTarget } from './pod-http.ts';
 export { type Reflector, type ReflectorEvent, type ReflectorOptions, startReflector } from './reflector.ts';
 export { collectionPath, groupPath, objectPath } from './resource-path.ts';
+export { matchesLabels, matchesSelector } from './selector.ts';
 export { errorFromStatus } from './status-error.ts';
 export type { Answer, RequestOptions } from './transport.ts';
 export type { WatchEvent } from './watch-stream.ts';
