@@ -133,7 +133,7 @@ function labelsOf({ controlPlaneNamespace, namespace, owner }: InjectContext): R
     ...(owner && owner.kind.toLowerCase() !== 'pod'
       ? { [`linkerd.io/proxy-${owner.kind.toLowerCase()}`]: owner.name }
       : {}),
-    'linkerd.io/workload-ns': namespace.name,
+    ...(namespace.name ? { 'linkerd.io/workload-ns': namespace.name } : {}),
   };
 }
 

@@ -1,0 +1,55 @@
+/** Which commands there are. Each is loaded only when it is asked for, so that the command line starts fast. */
+import type { Command } from 'commander';
+
+export interface CommandModule {
+  /** Adds the command to the program. */
+  register(program: Command): void;
+}
+
+export interface CommandEntry {
+  name: string;
+  summary: string;
+  load(): Promise<CommandModule>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'install',
+    summary: 'print the manifests of the control plane, for kubectl apply',
+    load: () => import('./commands/install.ts'),
+  },
+  {
+    name: 'inject',
+    summary: 'add the proxy, or the annotation that asks for it, to manifests',
+    load: () => import('./commands/inject.ts'),
+  },
+  { name: 'uninject', summary: 'take the proxy out of manifests', load: () => import('./commands/uninject.ts') },
+  {
+    name: 'version',
+    summary: 'print the versions of command line and mesh',
+    load: () => import('./commands/version.ts'),
+  },
+];
+
+/** Global options that take a value, so that the value is not taken for the command. */
+const VALUE_OPTIONS = new Set([
+  '-L',
+  '--linkerd-namespace',
+  '--cni-namespace',
+  '--kubeconfig',
+  '--context',
+  '--as',
+  '--as-group',
+  '--api-addr',
+]);
+
+/** The command that the arguments name, if any. */
+export function commandIn(argv: readonly string[]): string | undefined {
+  const words = argv[0] === 'help' ? argv.slice(1) : argv;
+  for (let i = 0; i < words.length; i += 1) {
+    const word = words[i]!;
+    if (VALUE_OPTIONS.has(word)) i += 1;
+    else if (!word.startsWith('-')) return word;
+  }
+  return undefined;
+}
