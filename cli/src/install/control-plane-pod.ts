@@ -130,6 +130,7 @@ function controlPlaneContainer(values: Values, namespace: string): Container {
       `--default-opaque-ports=${values.proxy.opaquePorts}`,
       `--cluster-networks=${values.clusterNetworks}`,
       `--default-inbound-policy=${values.proxy.defaultInboundPolicy}`,
+      `--enable-ipv6=${!values.disableIPv6}`,
       `--log-level=${values.controllerLogLevel}`,
       `--log-format=${values.controllerLogFormat}`,
     ],

@@ -4,7 +4,7 @@
  */
 import { CONFIG_MAPS, CORE_EVENTS, type ConfigMap, type KubeObject, MeshError, NAMESPACES } from '@tulle/api';
 import { type Client, startReflector } from '@tulle/client';
-import { createInjectorMetrics } from './injector-metrics.ts';
+import type { MetricRegistry } from '../metric-registry.ts';
 import { createOwnerLookup } from './owners.ts';
 import { answerReview, deny, parseReview, type ReviewOutcome } from './review.ts';
 import type { Values } from './values.ts';
@@ -22,17 +22,16 @@ export interface InjectorOptions {
   client: Client;
   /** Namespace of the control plane. */
   controlPlaneNamespace: string;
-  port: number;
-  host?: string;
+  /** `host:port` or `:port`. */
+  address: string;
   /** Folder with `tls.crt` and `tls.key`, where Secret `linkerd-proxy-injector-k8s-tls` is mounted. */
   certDir: string;
   logger: InjectorLogger;
+  metrics: MetricRegistry;
 }
 
 export interface Injector {
   port: number;
-  /** Counters in the text format of Prometheus. */
-  renderMetrics(): string;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -42,7 +41,8 @@ const EVENTS_IN_FLIGHT_MAX = 100;
 /** Resolves when the webhook answers. Throws when the first values or the certificate cannot be had. */
 export async function createInjector(options: InjectorOptions, signal: AbortSignal): Promise<Injector> {
   const { client, controlPlaneNamespace, logger } = options;
-  const metrics = createInjectorMetrics();
+  const requests = options.metrics.counter('proxy_inject_admission_requests_total', 'Pods reviewed for injection.');
+  const responses = options.metrics.counter('proxy_inject_admission_responses_total', 'Answers about pods.');
   const values = await watchValues(options, signal);
   const namespaces = startReflector(client, NAMESPACES, {}, signal);
   await namespaces.synced;
@@ -58,8 +58,9 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
   function tell({ injection }: ReviewOutcome): void {
     if (!injection) return;
     const { owner, namespace, report } = injection;
-    metrics.countRequest(owner.kind, namespace, report.annotatedAt);
-    metrics.countResponse(owner.kind, namespace, report.annotatedAt, report.skip?.reason ?? '');
+    const labels = { owner_kind: owner.kind.toLowerCase(), namespace, annotation_at: report.annotatedAt };
+    requests.add(labels);
+    responses.add({ ...labels, skip: String(report.skip !== undefined), skip_reason: report.skip?.reason ?? '' });
     logger.debug({ owner: `${owner.kind}/${owner.name}`, namespace, skip: report.skip?.reason }, 'reviewed pod');
     if (eventsInFlight >= EVENTS_IN_FLIGHT_MAX || !owner.name) return;
     eventsInFlight += 1;
@@ -96,9 +97,8 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
     }
   }
 
-  const server = await startWebhookServer({
-    port: options.port,
-    ...(options.host ? { host: options.host } : {}),
+  return startWebhookServer({
+    address: options.address,
     certDir: options.certDir,
     handle,
     onReload: (error) =>
@@ -106,11 +106,6 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
         ? logger.warn({ err: error.message }, 'webhook certificate not reloaded')
         : logger.info({}, 'webhook certificate reloaded'),
   });
-  return {
-    port: server.port,
-    renderMetrics: metrics.render,
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
 }
 
 /** The values as they are now; bad ones are reported and the last good ones kept. */

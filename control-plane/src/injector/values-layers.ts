@@ -52,8 +52,8 @@ export function validateValues(values: Values): string[] {
   check('proxy.defaultInboundPolicy', proxy.defaultInboundPolicy, oneOf(...INBOUND_POLICIES));
   check('proxy.logLevel', proxy.logLevel, logLevel);
   check('proxy.logFormat', proxy.logFormat, oneOf('plain', 'json'));
-  check('controllerLogLevel', values.controllerLogLevel, oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'));
-  check('controllerLogFormat', values.controllerLogFormat, oneOf('plain', 'json'));
+  check('controllerLogLevel', values.controllerLogLevel, oneOf('trace', 'debug', 'info', 'warn', 'error', 'silent'));
+  check('controllerLogFormat', values.controllerLogFormat, oneOf('json'));
   check('webhookFailurePolicy', values.webhookFailurePolicy, oneOf('Ignore', 'Fail'));
   check('imagePullPolicy', values.imagePullPolicy, oneOf('Always', 'IfNotPresent', 'Never'));
   check('proxyInit.iptablesMode', proxyInit.iptablesMode, oneOf('nft', 'legacy'));

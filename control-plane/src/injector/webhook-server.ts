@@ -1,9 +1,9 @@
 /** HTTPS for admission webhooks: reads bounded bodies, and takes up a new certificate when its files change. */
 import { readFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:https';
 import { join } from 'node:path';
 import { MeshError } from '@tulle/api';
+import { listen } from '../listen.ts';
 
 /** An object may have 3 MiB in an API server, and a review holds it up to twice. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
@@ -18,8 +18,8 @@ export interface WebhookAnswer {
 }
 
 export interface WebhookServerOptions {
-  host?: string;
-  port: number;
+  /** `host:port` or `:port`. */
+  address: string;
   /** Folder with `tls.crt` and `tls.key`. */
   certDir: string;
   /** Must not throw. */
@@ -59,7 +59,7 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
       });
     },
   );
-  await listen(server, options.port, options.host);
+  const port = await listen(server, options.address);
 
   const timer = setInterval(async () => {
     try {
@@ -74,7 +74,7 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
   }, RELOAD_MS).unref();
 
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
       server.closeIdleConnections();
@@ -96,13 +96,4 @@ async function loadCertificate(dir: string): Promise<{ cert: string; key: string
     return text;
   };
   return { cert: await read('tls.crt'), key: await read('tls.key') };
-}
-
-function listen(server: Server, port: number, host?: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(new MeshError('UNAVAILABLE', `listen for webhooks on port ${port}: ${error.message}`, { cause: error })),
-    );
-    server.listen(port, host, resolve);
-  });
 }
