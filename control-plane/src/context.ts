@@ -1,0 +1,130 @@
+/** Everything that runs, wired: one client, one view of the cluster, the components that were asked for. */
+import { type Client, createClient, loadInClusterConfig, loadKubeconfig } from '@tulle/client';
+import { startAdmin } from './admin.ts';
+import type { Config } from './config.ts';
+import { createDestinationRoutes } from './destination/service.ts';
+import { startIdentity } from './identity/service.ts';
+import { createInjector } from './injector/service.ts';
+import { splitAddress } from './listen.ts';
+import type { Loggers } from './logger.ts';
+import { MetricRegistry } from './metric-registry.ts';
+import { createPolicyRoutes } from './policy/service.ts';
+import { startGrpcServer } from './server.ts';
+import { ClusterState } from './workloads/cluster-state.ts';
+import type { MeshSettings } from './workloads/endpoint.ts';
+
+export interface Context extends AsyncDisposable {
+  /** Where each server listens. */
+  ports: Readonly<Record<string, number>>;
+}
+
+/**
+ * Disposing it ends streams with Unavailable, then closes everything; `cancel` ends a start that waits. @throws MeshError when something cannot start.
+ */
+export async function startContext(config: Config, loggers: Loggers, cancel: AbortSignal): Promise<Context> {
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([cancel, stopping.signal]);
+  const stack = new AsyncDisposableStack();
+  try {
+    const client = createClient(
+      config.kubeconfigPath ? loadKubeconfig({ path: config.kubeconfigPath }) : loadInClusterConfig(),
+    );
+    stack.defer(() => client.close());
+    stack.defer(() => stopping.abort());
+    const ports = await startComponents(config, loggers, client, signal, stack);
+    return { ports, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+async function startComponents(
+  config: Config,
+  loggers: Loggers,
+  client: Client,
+  signal: AbortSignal,
+  stack: AsyncDisposableStack,
+): Promise<Record<string, number>> {
+  const metrics = new MetricRegistry();
+  const state = new ClusterState();
+  const missing = new Map<string, () => boolean>();
+  const ports: Record<string, number> = {};
+  const has = (name: Parameters<Config['components']['has']>[0]) => config.components.has(name);
+  const serve = async (name: string, address: string, routes: Parameters<typeof startGrpcServer>[0]['routes']) => {
+    const server = stack.use(await startGrpcServer({ address, routes, metrics, logger: loggers.of('grpc') }));
+    ports[name] = server.port;
+    loggers.of('main').info({ component: name, port: server.port }, 'component listens');
+  };
+
+  const notReady = () => [...missing].flatMap(([name, isMissing]) => (isMissing() ? [name] : []));
+  const admin = stack.use(await startAdmin({ address: config.adminAddress, metrics, notReady }));
+  ports.admin = admin.port;
+
+  const mesh = meshSettings(config);
+  if (has('destination') || has('policy')) {
+    missing.set('cluster', () => !state.isSynced);
+    // Rejects only when the process stops; until then it is tried again.
+    state.start(client, loggers.of('workloads'), signal).catch(() => undefined);
+    const size = metrics.gauge('workload_index_size', 'Objects and entries of the workload index');
+    metrics.collect(() => {
+      for (const [table, entries] of Object.entries(state.index.sizes())) size.set(entries, { table });
+    });
+  }
+  if (has('identity')) {
+    const identity = startIdentity({ ...config, client, metrics, logger: loggers.of('identity') }, signal);
+    missing.set('issuer', () => !identity.isReady());
+    await serve('identity', config.identityAddress, identity.routes);
+  }
+  if (has('destination'))
+    await serve('destination', config.destinationAddress, createDestinationRoutes({ state, mesh }));
+  if (has('policy')) {
+    const inbound = {
+      defaultPolicy: config.defaultInboundPolicy,
+      clusterNetworks: config.clusterNetworks,
+      probeNetworks: config.probeNetworks,
+      controlPlanePorts: controlPlanePorts(config),
+    };
+    await serve('policy', config.policyAddress, createPolicyRoutes({ state, mesh, inbound, outbound: config }));
+  }
+  if (has('injector')) {
+    let isStarted = false;
+    missing.set('injector', () => !isStarted);
+    const options = {
+      client,
+      controlPlaneNamespace: config.controllerNamespace,
+      address: config.injectorAddress,
+      certDir: config.injectorTlsPath,
+      logger: loggers.of('injector'),
+      metrics,
+    };
+    const injector = stack.use(await createInjector(options, signal));
+    isStarted = true;
+    ports.injector = injector.port;
+  }
+  return ports;
+}
+
+function meshSettings(config: Config): MeshSettings {
+  const { controllerNamespace, clusterDomain, trustDomain, defaultOpaquePorts } = config;
+  const { isH2UpgradeEnabled, outboundTransportMode, isIpv6Enabled } = config;
+  return {
+    controllerNamespace,
+    clusterDomain,
+    trustDomain,
+    defaultOpaquePorts,
+    isH2UpgradeEnabled,
+    outboundTransportMode,
+    isIpv6Enabled,
+  };
+}
+
+function controlPlanePorts(config: Config) {
+  const port = (address: string) => splitAddress(address)!.port;
+  return {
+    identity: port(config.identityAddress),
+    destination: port(config.destinationAddress),
+    policy: port(config.policyAddress),
+    injector: port(config.injectorAddress),
+  };
+}

@@ -1,0 +1,62 @@
+/** Tells of certificates and issuers as Kubernetes Events; telling is never worth failing or waiting for. */
+import { CORE_EVENTS, MeshError } from '@tulle/api';
+import type { Client } from '@tulle/client';
+import type { Logger } from '../logger.ts';
+
+export interface EventSubject {
+  apiVersion: string;
+  kind: string;
+  namespace: string;
+  name: string;
+  uid?: string;
+}
+
+export interface IdentityEvent {
+  subject: EventSubject;
+  type: 'Normal' | 'Warning';
+  reason: 'IssuedLeafCertificate' | 'IssuerUpdated' | 'IssuerUpdateSkipped' | 'IssuerValidationFailed';
+  message: string;
+}
+
+export type RecordEvent = (event: IdentityEvent) => void;
+
+/** One Event a minute for each reason and subject: a fleet that restarts must not fill the API server with them. */
+const INTERVAL_MS = 60_000;
+/** Remembered subjects; past it, the oldest is forgotten and may be told of again. */
+const SUBJECTS_MAX = 4_096;
+/** Requests under way at once; further Events are dropped. */
+const IN_FLIGHT_MAX = 16;
+
+export function createEventRecorder(client: Pick<Client, 'create'>, logger: Logger, now = Date.now): RecordEvent {
+  const lastMs = new Map<string, number>();
+  let inFlight = 0;
+  return ({ subject, type, reason, message }) => {
+    const key = `${reason}/${subject.kind}/${subject.namespace}/${subject.name}`;
+    const last = lastMs.get(key);
+    if (inFlight >= IN_FLIGHT_MAX || (last !== undefined && now() - last < INTERVAL_MS)) return;
+    lastMs.delete(key);
+    lastMs.set(key, now());
+    if (lastMs.size > SUBJECTS_MAX) lastMs.delete(lastMs.keys().next().value!);
+    const at = new Date(now()).toISOString().replace(/\.\d+Z$/, 'Z');
+    const event = {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { generateName: `${subject.name.slice(0, 200)}.`, namespace: subject.namespace },
+      involvedObject: subject,
+      type,
+      reason,
+      message,
+      source: { component: 'linkerd-identity' },
+      firstTimestamp: at,
+      lastTimestamp: at,
+      count: 1,
+    };
+    inFlight++;
+    client
+      .create(CORE_EVENTS, event, { namespace: subject.namespace })
+      .catch((cause) => logger.debug({ reason, error: MeshError.from(cause).message }, 'event not recorded'))
+      .finally(() => {
+        inFlight--;
+      });
+  };
+}

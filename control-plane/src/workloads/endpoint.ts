@@ -1,0 +1,109 @@
+/**
+ * Endpoints: an address with what a client's proxy must know to speak to it. Derived from the workload index; of a
+ * Service's port, or of one pod.
+ */
+import type { SliceMember } from './endpoint-slice.ts';
+import { canonicalIp } from './ip-address.ts';
+import { identityName } from './mesh-names.ts';
+import type { Pod } from './pod.ts';
+import type { PortSet } from './port-set.ts';
+import type { Owner, WorkloadIndex } from './workload-index.ts';
+
+export interface MeshSettings {
+  controllerNamespace: string;
+  clusterDomain: string;
+  trustDomain: string;
+  defaultOpaquePorts: PortSet;
+  isH2UpgradeEnabled: boolean;
+  /** `transport-header`: to meshed pods always over the inbound port; `transparent`: only to opaque ports. */
+  outboundTransportMode: 'transport-header' | 'transparent';
+  isIpv6Enabled: boolean;
+}
+
+export interface Endpoint {
+  ip: string;
+  port: number;
+  pod?: { namespace: string; name: string };
+  labels: Readonly<Record<string, string>>;
+  zone?: string;
+  nodeName?: string;
+  hostname?: string;
+  /** Zones whose clients should use it; empty where nothing is said. */
+  forZones: readonly string[];
+  /** Set where the pod is meshed by this control plane: connections are mutual TLS to this name. */
+  identity?: string;
+  protocol?: 'h2' | 'opaque';
+  /** The inbound port of the pod's proxy, where connections go there with a transport header. */
+  transportPort?: number;
+}
+
+/** The endpoint that a pod is on a port. */
+export function podEndpoint(
+  index: WorkloadIndex,
+  mesh: MeshSettings,
+  pod: Pod,
+  address: { ip: string; port: number },
+  member?: SliceMember,
+): Endpoint {
+  const nodeName = member?.nodeName ?? pod.nodeName;
+  const zone = member?.zone ?? index.zone(nodeName);
+  const labels = podLabels(pod, index.workloadOf(pod));
+  return {
+    ip: canonicalIp(address.ip),
+    port: address.port,
+    pod: { namespace: pod.namespace, name: pod.name },
+    labels: zone === undefined ? labels : { ...labels, zone },
+    zone,
+    nodeName: nodeName || undefined,
+    hostname: member?.hostname,
+    forZones: member?.forZones ?? [],
+    ...meshing(index, mesh, pod, address.port),
+  };
+}
+
+/** The endpoint that an address without a pod is. */
+export function bareEndpoint(address: { ip: string; port: number }, member?: SliceMember): Endpoint {
+  const zone = member?.zone;
+  return {
+    ip: canonicalIp(address.ip),
+    port: address.port,
+    labels: zone === undefined ? {} : { zone },
+    zone,
+    nodeName: member?.nodeName,
+    hostname: member?.hostname,
+    forZones: member?.forZones ?? [],
+  };
+}
+
+export function isPodPortOpaque(index: WorkloadIndex, mesh: MeshSettings, pod: Pod, port: number): boolean {
+  return (pod.opaquePorts ?? index.namespace(pod.namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
+}
+
+function meshing(
+  index: WorkloadIndex,
+  mesh: MeshSettings,
+  pod: Pod,
+  port: number,
+): Pick<Endpoint, 'identity' | 'protocol' | 'transportPort'> {
+  const isMeshed = pod.controlPlaneNamespace === mesh.controllerNamespace && !pod.isHostNetwork;
+  if (!isMeshed || pod.skippedInboundPorts.has(port)) return {};
+  const identity = identityName(pod.serviceAccount, pod.namespace, mesh);
+  // The proxy's own listeners end mesh TLS themselves and take no transport header.
+  if (port === pod.proxyPorts?.admin || port === pod.proxyPorts?.control) return { identity };
+  const isOpaque = isPodPortOpaque(index, mesh, pod, port);
+  const hasTransportHeader = isOpaque || mesh.outboundTransportMode === 'transport-header';
+  return {
+    identity,
+    protocol: isOpaque ? 'opaque' : mesh.isH2UpgradeEnabled ? 'h2' : undefined,
+    transportPort: hasTransportHeader ? pod.proxyPorts?.inbound : undefined,
+  };
+}
+
+/** A Job's label is `k8s_job`: `job` means the scrape job to Prometheus. */
+function podLabels(pod: Pod, owner: Owner | undefined): Record<string, string> {
+  const labels: Record<string, string> = { pod: pod.name, serviceaccount: pod.serviceAccount };
+  if (owner) labels[owner.kind === 'Job' ? 'k8s_job' : owner.kind.toLowerCase()] = owner.name;
+  if (pod.controlPlaneNamespace) labels.control_plane_ns = pod.controlPlaneNamespace;
+  if (pod.podTemplateHash) labels.pod_template_hash = pod.podTemplateHash;
+  return labels;
+}

@@ -1,0 +1,67 @@
+/** The endpoints of a Service's port, as all clients see them; what differs by client is left to each. */
+import { bareEndpoint, type Endpoint, type MeshSettings, podEndpoint } from './endpoint.ts';
+import type { EndpointSlice, SliceMember } from './endpoint-slice.ts';
+import type { WorkloadIndex } from './workload-index.ts';
+
+export interface ServiceEndpoints {
+  exists: boolean;
+  isNodeLocal: boolean;
+  /** By `ip:port`. */
+  endpoints: ReadonlyMap<string, Endpoint>;
+}
+
+const NONE: ServiceEndpoints = { exists: false, isNodeLocal: false, endpoints: new Map() };
+
+/** With a hostname, only the pod of that name (`web-0.web.ns.svc…`). */
+export function serviceEndpoints(
+  index: WorkloadIndex,
+  mesh: MeshSettings,
+  target: { serviceKey: string; port: number; hostname?: string },
+): ServiceEndpoints {
+  const service = index.service(target.serviceKey);
+  if (!service) return NONE;
+  const servicePort = service.ports.find(({ port }) => port === target.port);
+  const endpoints = new Map<string, Endpoint>();
+  for (const slice of withFamily(index.slices(target.serviceKey), mesh)) {
+    const port = servicePort ? slice.ports.get(servicePort.name) : target.port;
+    if (port === undefined) continue;
+    for (const member of slice.members) {
+      if (target.hostname !== undefined && member.hostname !== target.hostname) continue;
+      const endpoint = memberEndpoint(index, mesh, member, port);
+      if (endpoint) endpoints.set(`${endpoint.ip}:${endpoint.port}`, endpoint);
+    }
+  }
+  return { exists: true, isNodeLocal: service.isNodeLocal, endpoints };
+}
+
+/**
+ * Undefined while the pod behind the address is not known (its identity is not either), is another pod of the same
+ * name, or is on its way out, which is seen on the pod before it is seen in the slice.
+ */
+function memberEndpoint(
+  index: WorkloadIndex,
+  mesh: MeshSettings,
+  member: SliceMember,
+  port: number,
+): Endpoint | undefined {
+  if (!member.podKey) return bareEndpoint({ ip: member.ip, port }, member);
+  const pod = index.pod(member.podKey);
+  if (!pod || pod.isTerminal || pod.isTerminating) return undefined;
+  if (member.podUid && pod.uid && member.podUid !== pod.uid) return undefined;
+  return podEndpoint(index, mesh, pod, { ip: member.ip, port }, member);
+}
+
+/** A pod with addresses of both families is one endpoint: over IPv6 where the mesh has it, over IPv4 otherwise. */
+function withFamily(slices: readonly EndpointSlice[], mesh: MeshSettings): EndpointSlice[] {
+  if (!mesh.isIpv6Enabled) return slices.filter(({ family }) => family === 4);
+  const inSix = new Set(slices.filter(({ family }) => family === 6).flatMap(podsOf));
+  return slices.map((slice) =>
+    slice.family === 6
+      ? slice
+      : { ...slice, members: slice.members.filter(({ podKey }) => podKey === undefined || !inSix.has(podKey)) },
+  );
+}
+
+function podsOf(slice: EndpointSlice): string[] {
+  return slice.members.flatMap(({ podKey }) => (podKey ? [podKey] : []));
+}

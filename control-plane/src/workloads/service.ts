@@ -1,0 +1,74 @@
+/** What the mesh needs to know of a Service, and how its ports are spoken to. */
+import type { Service as KubeService } from '@tulle/api';
+import { OPAQUE_PORTS_ANNOTATION } from './mesh-names.ts';
+import { type PortSet, parsePortList } from './port-set.ts';
+
+export interface Service {
+  key: string;
+  namespace: string;
+  name: string;
+  isExternalName: boolean;
+  clusterIps: readonly string[];
+  ports: readonly ServicePort[];
+  /** `internalTrafficPolicy: Local`: clients reach only endpoints on their own node. */
+  isNodeLocal: boolean;
+  /** Undefined where the Service says nothing: the namespace or the mesh decides. */
+  opaquePorts?: PortSet;
+  /** Those that say how clients treat the Service: balancers, retries, timeouts. */
+  trafficAnnotations: Readonly<Record<string, string>>;
+  problems: readonly string[];
+}
+
+export interface ServicePort {
+  /** Empty for the one port of a Service that needs no name. */
+  name: string;
+  port: number;
+  appProtocol?: string;
+}
+
+const TRAFFIC_ANNOTATION = /^(balancer(\.alpha)?|retry|timeout)\.linkerd\.io\//;
+
+export function parseService(object: KubeService): Service {
+  const { metadata, spec } = object;
+  const namespace = metadata.namespace ?? 'default';
+  const annotations = metadata.annotations ?? {};
+  const ports = (spec?.ports ?? [])
+    .filter((port) => (port.protocol ?? 'TCP') === 'TCP')
+    .map(({ name, port, appProtocol }) => ({ name: name ?? '', port, appProtocol }));
+  const names = new Map(ports.filter(({ name }) => name).map(({ name, port }) => [name, port]));
+  const opaqueText = annotations[OPAQUE_PORTS_ANNOTATION];
+  const opaque = opaqueText === undefined ? undefined : parsePortList(opaqueText, names);
+  const clusterIps = spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []);
+  return {
+    key: `${namespace}/${metadata.name}`,
+    namespace,
+    name: metadata.name,
+    isExternalName: spec?.type === 'ExternalName',
+    clusterIps: clusterIps.filter((ip) => ip !== '' && ip !== 'None'),
+    ports,
+    isNodeLocal: spec?.internalTrafficPolicy === 'Local',
+    opaquePorts: opaque?.ports,
+    trafficAnnotations: Object.fromEntries(Object.entries(annotations).filter(([key]) => TRAFFIC_ANNOTATION.test(key))),
+    problems: (opaque?.problems ?? []).map((problem) => `annotation ${OPAQUE_PORTS_ANNOTATION}: ${problem}`),
+  };
+}
+
+/**
+ * How clients speak to a port of a Service. `appProtocol` wins over annotations and default lists, and one that is not
+ * known is opaque; `undefined` is a port that the Service does not have.
+ */
+export type PortProtocol = 'undefined' | 'detect' | 'opaque' | 'http1' | 'http2';
+
+export function portProtocol(service: Service, port: number, defaultOpaquePorts: PortSet): PortProtocol {
+  const found = service.ports.find((candidate) => candidate.port === port);
+  if (!found) return 'undefined';
+  if (found.appProtocol) return APP_PROTOCOLS.get(found.appProtocol.toLowerCase()) ?? 'opaque';
+  return (service.opaquePorts ?? defaultOpaquePorts).has(port) ? 'opaque' : 'detect';
+}
+
+const APP_PROTOCOLS = new Map<string, PortProtocol>([
+  ['http', 'http1'],
+  ['kubernetes.io/h2c', 'http2'],
+  ['linkerd.io/tcp', 'opaque'],
+  ['linkerd.io/opaque', 'opaque'],
+]);

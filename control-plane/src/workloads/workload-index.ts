@@ -1,0 +1,249 @@
+/**
+ * The cluster as the mesh sees it: pods and their owners, nodes' zones, Services, their slices, namespaces. Pure: takes
+ * watch events in any order, answers look-ups, and says with each event which topics may have other answers now.
+ */
+import { isIP, isIPv6 } from 'node:net';
+import type {
+  EndpointSlice as KubeEndpointSlice,
+  KubeObject,
+  Pod as KubePod,
+  Service as KubeService,
+} from '@tulle/api';
+import { type EndpointSlice, parseEndpointSlice } from './endpoint-slice.ts';
+import { canonicalIp } from './ip-address.ts';
+import { ZONE_LABEL } from './mesh-names.ts';
+import { MultiMap } from './multi-map.ts';
+import { type NamespaceSettings, parseNamespace } from './namespace.ts';
+import { type Pod, parsePod } from './pod.ts';
+import { parseService, type Service } from './service.ts';
+
+export const WORKLOAD_KINDS = ['Pod', 'Service', 'EndpointSlice', 'ReplicaSet', 'Job', 'Node', 'Namespace'] as const;
+export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
+
+export interface WorkloadEvent {
+  kind: WorkloadKind;
+  type: 'set' | 'delete';
+  object: KubeObject;
+}
+
+/** `service/ns/name`, `pod/ns/name`, `ip/address` or `node/name`. */
+export type Topic = `${'service' | 'pod' | 'ip' | 'node'}/${string}`;
+
+export interface Owner {
+  kind: string;
+  name: string;
+}
+
+export class WorkloadIndex {
+  readonly #pods = new Map<string, Pod>();
+  readonly #services = new Map<string, Service>();
+  readonly #slices = new Map<string, EndpointSlice>();
+  readonly #namespaces = new Map<string, NamespaceSettings>();
+  /** What owns a ReplicaSet or Job, by `Kind/ns/name`. */
+  readonly #owners = new Map<string, Owner>();
+  readonly #zones = new Map<string, string>();
+
+  readonly #podsByIp = new MultiMap<string, string>();
+  readonly #podsByOwner = new MultiMap<string, string>();
+  readonly #podsByNode = new MultiMap<string, string>();
+  readonly #servicesByIp = new MultiMap<string, string>();
+  readonly #slicesByService = new MultiMap<string, string>();
+  readonly #slicesByPod = new MultiMap<string, string>();
+
+  /** Topics whose answers may have changed. An object that is set again replaces what it was. */
+  apply(event: WorkloadEvent): ReadonlySet<Topic> {
+    const topics = new Set<Topic>();
+    const isSet = event.type === 'set';
+    const { metadata } = event.object;
+    const key = `${metadata.namespace ?? 'default'}/${metadata.name}`;
+    switch (event.kind) {
+      case 'Pod':
+        this.#replacePod(key, isSet ? parsePod(event.object as KubePod) : undefined, topics);
+        break;
+      case 'Service':
+        this.#replaceService(key, isSet ? parseService(event.object as KubeService) : undefined, topics);
+        break;
+      case 'EndpointSlice':
+        this.#replaceSlice(key, isSet ? parseEndpointSlice(event.object as KubeEndpointSlice) : undefined, topics);
+        break;
+      case 'ReplicaSet':
+      case 'Job':
+        this.#replaceOwner(`${event.kind}/${key}`, isSet ? controllerOf(event.object) : undefined, topics);
+        break;
+      case 'Node':
+        this.#replaceZone(metadata.name, isSet ? metadata.labels?.[ZONE_LABEL] : undefined, topics);
+        break;
+      case 'Namespace':
+        this.#replaceNamespace(metadata.name, isSet ? parseNamespace(event.object) : undefined, topics);
+    }
+    return topics;
+  }
+
+  pod(key: string): Pod | undefined {
+    return this.#pods.get(key);
+  }
+
+  service(key: string): Service | undefined {
+    return this.#services.get(key);
+  }
+
+  namespace(name: string): NamespaceSettings | undefined {
+    return this.#namespaces.get(name);
+  }
+
+  zone(nodeName: string): string | undefined {
+    return this.#zones.get(nodeName);
+  }
+
+  slices(serviceKey: string): EndpointSlice[] {
+    return [...this.#slicesByService.get(serviceKey)].sort().map((key) => this.#slices.get(key)!);
+  }
+
+  serviceByIp(ip: string): Service | undefined {
+    const [key] = [...this.#servicesByIp.get(canonicalIp(ip))].sort();
+    return key === undefined ? undefined : this.#services.get(key);
+  }
+
+  /** The pod that answers on an address, by its own IP or by a port of its host, and where to reach it directly. */
+  podByAddress(ip: string, port: number): { pod: Pod; address: { ip: string; port: number } } | undefined {
+    const wanted = canonicalIp(ip);
+    const candidates = [...this.#podsByIp.get(wanted)].sort().map((key) => this.#pods.get(key)!);
+    const running = candidates.filter((pod) => !pod.isTerminal);
+    const own = running.filter((pod) => !pod.isHostNetwork && pod.ips.some((podIp) => canonicalIp(podIp) === wanted));
+    const pod = own.find((candidate) => !candidate.isTerminating) ?? own[0];
+    if (pod) return { pod, address: { ip: wanted, port } };
+    for (const candidate of running) {
+      for (const { port: containerPort, hostPort } of candidate.containerPorts) {
+        if (candidate.isHostNetwork && containerPort === port) {
+          return { pod: candidate, address: { ip: wanted, port } };
+        }
+        const family = isIPv6(wanted) ? 6 : 4;
+        const podIp = candidate.ips.find((other) => isIP(other) === family);
+        if (!candidate.isHostNetwork && hostPort === port && podIp) {
+          return { pod: candidate, address: { ip: podIp, port: containerPort } };
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /** The workload that a pod belongs to: past ReplicaSets and Jobs, to what owns them. Undefined for a pod of its own. */
+  workloadOf(pod: Pod): Owner | undefined {
+    if (!pod.owner) return undefined;
+    return this.#owners.get(`${pod.owner.kind}/${pod.namespace}/${pod.owner.name}`) ?? pod.owner;
+  }
+
+  /** Number of objects and of index entries held, by table. */
+  sizes(): Record<string, number> {
+    return {
+      pods: this.#pods.size,
+      services: this.#services.size,
+      slices: this.#slices.size,
+      namespaces: this.#namespaces.size,
+      owners: this.#owners.size,
+      zones: this.#zones.size,
+      podsByIp: this.#podsByIp.size,
+      podsByOwner: this.#podsByOwner.size,
+      podsByNode: this.#podsByNode.size,
+      servicesByIp: this.#servicesByIp.size,
+      slicesByService: this.#slicesByService.size,
+      slicesByPod: this.#slicesByPod.size,
+    };
+  }
+
+  #replacePod(key: string, pod: Pod | undefined, topics: Set<Topic>): void {
+    const old = this.#pods.get(key);
+    if (old) {
+      this.#touchPod(old, topics);
+      for (const ip of addressesOf(old)) this.#podsByIp.delete(ip, key);
+      if (old.owner) this.#podsByOwner.delete(ownerKey(old), key);
+      this.#podsByNode.delete(old.nodeName, key);
+      this.#pods.delete(key);
+    }
+    if (!pod) return;
+    this.#pods.set(key, pod);
+    for (const ip of addressesOf(pod)) this.#podsByIp.add(ip, key);
+    if (pod.owner) this.#podsByOwner.add(ownerKey(pod), key);
+    this.#podsByNode.add(pod.nodeName, key);
+    this.#touchPod(pod, topics);
+  }
+
+  #touchPod(pod: Pod, topics: Set<Topic>): void {
+    topics.add(`pod/${pod.key}`);
+    for (const ip of addressesOf(pod)) topics.add(`ip/${ip}`);
+    for (const sliceKey of this.#slicesByPod.get(pod.key)) {
+      topics.add(`service/${this.#slices.get(sliceKey)!.serviceKey}`);
+    }
+  }
+
+  #replaceService(key: string, service: Service | undefined, topics: Set<Topic>): void {
+    const old = this.#services.get(key);
+    if (old) {
+      this.#touchService(old, topics);
+      for (const ip of old.clusterIps) this.#servicesByIp.delete(canonicalIp(ip), key);
+      this.#services.delete(key);
+    }
+    if (!service) return;
+    this.#services.set(key, service);
+    for (const ip of service.clusterIps) this.#servicesByIp.add(canonicalIp(ip), key);
+    this.#touchService(service, topics);
+  }
+
+  #touchService(service: Service, topics: Set<Topic>): void {
+    topics.add(`service/${service.key}`);
+    for (const ip of service.clusterIps) topics.add(`ip/${canonicalIp(ip)}`);
+  }
+
+  #replaceSlice(key: string, slice: EndpointSlice | undefined, topics: Set<Topic>): void {
+    const old = this.#slices.get(key);
+    if (old) {
+      topics.add(`service/${old.serviceKey}`);
+      this.#slicesByService.delete(old.serviceKey, key);
+      for (const { podKey } of old.members) if (podKey) this.#slicesByPod.delete(podKey, key);
+      this.#slices.delete(key);
+    }
+    if (!slice) return;
+    this.#slices.set(key, slice);
+    this.#slicesByService.add(slice.serviceKey, key);
+    for (const { podKey } of slice.members) if (podKey) this.#slicesByPod.add(podKey, key);
+    topics.add(`service/${slice.serviceKey}`);
+  }
+
+  #replaceOwner(key: string, owner: Owner | undefined, topics: Set<Topic>): void {
+    const old = this.#owners.get(key);
+    if (old?.kind === owner?.kind && old?.name === owner?.name) return;
+    if (owner) this.#owners.set(key, owner);
+    else this.#owners.delete(key);
+    for (const podKey of this.#podsByOwner.get(key)) this.#touchPod(this.#pods.get(podKey)!, topics);
+  }
+
+  #replaceZone(nodeName: string, zone: string | undefined, topics: Set<Topic>): void {
+    if (this.#zones.get(nodeName) === zone) return;
+    if (zone === undefined) this.#zones.delete(nodeName);
+    else this.#zones.set(nodeName, zone);
+    topics.add(`node/${nodeName}`);
+    for (const podKey of this.#podsByNode.get(nodeName)) this.#touchPod(this.#pods.get(podKey)!, topics);
+  }
+
+  #replaceNamespace(name: string, settings: NamespaceSettings | undefined, topics: Set<Topic>): void {
+    if (settings) this.#namespaces.set(name, settings);
+    else this.#namespaces.delete(name);
+    for (const pod of this.#pods.values()) if (pod.namespace === name) this.#touchPod(pod, topics);
+    for (const service of this.#services.values()) if (service.namespace === name) this.#touchService(service, topics);
+  }
+}
+
+function ownerKey(pod: Pod): string {
+  return `${pod.owner?.kind}/${pod.namespace}/${pod.owner?.name}`;
+}
+
+function controllerOf(object: KubeObject): Owner | undefined {
+  const reference = object.metadata.ownerReferences?.find((candidate) => candidate.controller);
+  return reference && { kind: reference.kind, name: reference.name };
+}
+
+/** Addresses by which a pod may be looked up: its own, and its host's where it takes a port there. */
+function addressesOf(pod: Pod): Set<string> {
+  const takesHostPort = pod.containerPorts.some(({ hostPort }) => hostPort !== undefined);
+  return new Set([...pod.ips, ...(takesHostPort ? pod.hostIps : [])].map(canonicalIp));
+}
