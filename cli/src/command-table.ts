@@ -23,6 +23,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'add the proxy, or the annotation that asks for it, to manifests',
     load: () => import('./commands/inject.ts'),
   },
+  { name: 'check', summary: 'check cluster, control plane and proxies', load: () => import('./commands/check.ts') },
   { name: 'uninject', summary: 'take the proxy out of manifests', load: () => import('./commands/uninject.ts') },
   {
     name: 'version',
@@ -33,6 +34,8 @@ export const COMMANDS: readonly CommandEntry[] = [
 
 /** Global options that take a value, so that the value is not taken for the command. */
 const VALUE_OPTIONS = new Set([
+  '-n',
+  '--namespace',
   '-L',
   '--linkerd-namespace',
   '--cni-namespace',

@@ -5,6 +5,8 @@ import type { Command } from 'commander';
 
 export interface GlobalOptions {
   linkerdNamespace: string;
+  /** Of what is asked about; the kubeconfig's where the command says so. */
+  namespace?: string;
   kubeconfig?: string;
   context?: string;
   as?: string;
@@ -23,6 +25,7 @@ export function withGlobalOptions(command: Command): Command {
       'namespace of the control plane (env LINKERD_NAMESPACE, default linkerd)',
     )
     .option('--cni-namespace <namespace>', 'namespace of the CNI plugin (default linkerd-cni)')
+    .option('-n, --namespace <namespace>', 'namespace of what is asked about')
     .option('--kubeconfig <file>', 'kubeconfig file to use (env KUBECONFIG, default ~/.kube/config)')
     .option('--context <name>', 'context of the kubeconfig to use')
     .option('--as <user>', 'user to impersonate')

@@ -4,12 +4,8 @@ import type { Client } from '@tulle/client';
 import { trustDomain, type Values, VERSION } from '@tulle/control-plane/injector/values.ts';
 import type { Command } from 'commander';
 import { connect, type GlobalOptions, globalOptions, withGlobalOptions } from '../globals.ts';
-import {
-  type Credentials,
-  createIdentityCredentials,
-  createWebhookCertificate,
-  credentialProblems,
-} from '../install/certificates.ts';
+import { type Credentials, credentialProblems } from '../install/certificate-chain.ts';
+import { createIdentityCredentials, createWebhookCertificate } from '../install/certificates.ts';
 import { addValueFlags, INSTALL_FLAGS, readText, valuesFrom } from '../install/install-values.ts';
 import { controlPlaneManifests } from '../install/manifests.ts';
 import { outputFormat, printDocuments } from '../output/documents.ts';

@@ -9,7 +9,6 @@ interface VersionOptions {
   client?: boolean;
   short?: boolean;
   proxy?: boolean;
-  namespace?: string;
 }
 
 export function register(program: Command): void {
@@ -18,7 +17,6 @@ export function register(program: Command): void {
     .option('--client', 'only the version of the command line')
     .option('--short', 'only the numbers')
     .option('--proxy', 'the versions of the proxies too')
-    .option('-n, --namespace <namespace>', 'with --proxy: only the proxies of this namespace')
     .action(() => printVersions(globalOptions(command), command.opts()));
 }
 
@@ -39,7 +37,7 @@ async function printVersions(globals: GlobalOptions, options: VersionOptions): P
     if (!options.proxy) return;
     const { items } = await client.list<Pod>(PODS, {
       labelSelector: `linkerd.io/control-plane-ns=${globals.linkerdNamespace}`,
-      ...(options.namespace ? { namespace: options.namespace } : {}),
+      ...(globals.namespace ? { namespace: globals.namespace } : {}),
     });
     const counts = new Map<string, number>();
     for (const { metadata } of items) {

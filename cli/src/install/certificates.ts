@@ -3,21 +3,15 @@
  * All are ECDSA P-256. The trust anchor's key is dropped once the issuer is signed, so that nothing can be added under it.
  */
 import 'reflect-metadata';
-import { createPrivateKey, X509Certificate as NodeCertificate, webcrypto } from 'node:crypto';
+import { createPrivateKey, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
-import { MeshError } from '@tulle/api';
+import type { Credentials } from './certificate-chain.ts';
 
 /** Certificates that nobody renews must not end a mesh by surprise. */
 const VALID_YEARS = 10;
 /** Clocks of nodes may be behind the machine that installs. */
 const SKEW_MS = 60_000;
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-
-export interface Credentials {
-  trustAnchorsPem: string;
-  issuerCertPem: string;
-  issuerKeyPem: string;
-}
 
 export async function createIdentityCredentials(namespace: string, trustDomain: string): Promise<Credentials> {
   const rootKeys = await newKeys();
@@ -77,46 +71,6 @@ export async function createWebhookCertificate(service: string, namespace: strin
   return { certPem: pem(certificate), keyPem: await privateKeyPem(keys.privateKey) };
 }
 
-/** What would keep the three files from working as a mesh's identity, one line each. */
-export function credentialProblems(credentials: Credentials, namespace: string, trustDomain: string): string[] {
-  const problems: string[] = [];
-  const anchors = attempt(problems, 'trust anchors', () => parseCertificates(credentials.trustAnchorsPem));
-  const issuer = attempt(problems, 'issuer certificate', () => parseCertificates(credentials.issuerCertPem)[0]);
-  const key = attempt(problems, 'issuer key', () => createPrivateKey(credentials.issuerKeyPem));
-  if (!anchors || !issuer || !key) return problems;
-  const name = `identity.${namespace}.${trustDomain}`;
-  if (!issuer.ca) problems.push('issuer certificate: is not a certificate authority');
-  if (!issuer.checkPrivateKey(key)) problems.push('issuer key: is not the key of the issuer certificate');
-  if (!issuer.checkHost(name)) problems.push(`issuer certificate: is not for ${name}`);
-  if (issuer.publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    problems.push('issuer certificate: want an ECDSA P-256 key');
-  }
-  const now = Date.now();
-  for (const certificate of [issuer, ...anchors]) {
-    const subject = certificate.subject.replaceAll('\n', ',');
-    if (certificate.validToDate.getTime() < now) problems.push(`${subject}: expired on ${certificate.validTo}`);
-    if (certificate.validFromDate.getTime() > now)
-      problems.push(`${subject}: is valid only from ${certificate.validFrom}`);
-  }
-  if (!anchors.some((anchor) => isSignedBy(issuer, anchor))) {
-    problems.push('issuer certificate: is not signed by one of the trust anchors');
-  }
-  return problems;
-}
-
-/** Every certificate of a PEM bundle. Throws when there is none or one cannot be read. */
-export function parseCertificates(pemText: string): NodeCertificate[] {
-  const blocks = pemText.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g);
-  if (!blocks) throw new MeshError('INVALID_ARGUMENT', 'not a PEM certificate');
-  return blocks.map((block) => new NodeCertificate(block));
-}
-
-/** Whether `issuer` signed `certificate`, or is it. */
-export function isSignedBy(certificate: NodeCertificate, issuer: NodeCertificate): boolean {
-  if (certificate.fingerprint256 === issuer.fingerprint256) return true;
-  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
-}
-
 const CA_USAGE = new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true);
 
 const newKeys = () =>
@@ -138,13 +92,4 @@ async function privateKeyPem(key: webcrypto.CryptoKey): Promise<string> {
   return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
     .export({ format: 'pem', type: 'sec1' })
     .toString();
-}
-
-function attempt<T>(problems: string[], what: string, parseIt: () => T): T | undefined {
-  try {
-    return parseIt();
-  } catch (error) {
-    problems.push(`${what}: ${MeshError.from(error).message}`);
-    return undefined;
-  }
 }
