@@ -11,6 +11,10 @@ fn main() -> ExitCode {
         (Some("linkerd-await"), _) => tulle_proxy::await_ready::run(&rest),
         (_, Some("init")) => tulle_proxy::init::run(&rest[1..]),
         (_, Some("await")) => tulle_proxy::await_ready::run(&rest[1..]),
-        _ => ExitCode::SUCCESS,
+        (_, Some("--version" | "version")) => {
+            println!("tulle-proxy {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => tulle_proxy::app::run(),
     }
 }

@@ -33,6 +33,12 @@ pub struct ServerIdMismatch {
     pub found: Vec<PeerId>,
 }
 
+/// An identity that is its own TLS server name, as the control plane's are.
+pub fn peer_identity(name: &str) -> Result<PeerIdentity, Error> {
+    let server_name = ServerName::try_from(name.to_owned()).map_err(|e| Error::General(format!("{name}: {e}")))?;
+    Ok(PeerIdentity { server_name, id: PeerId::Dns(name.into()) })
+}
+
 /// Checks that the server has proved the identity that was expected of it.
 pub fn verify_server_id(connection: &CommonState, expected: &PeerIdentity) -> Result<(), ServerIdMismatch> {
     let mut found = Vec::new();

@@ -119,3 +119,27 @@ impl ZoneLocality {
         }
     }
 }
+
+impl PeerId {
+    pub fn parse(text: &Arc<str>) -> Self {
+        if text.contains("://") { Self::Uri(text.clone()) } else { Self::Dns(text.clone()) }
+    }
+}
+
+impl Endpoint {
+    /// An address of which nothing is known.
+    pub fn unknown(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            identity: None,
+            hint: ProtocolHint::Unknown,
+            opaque_transport: None,
+            authority_override: None,
+            http2: Http2Params::default(),
+            weight: 1,
+            zone_locality: ZoneLocality::Unknown,
+            metric_labels: Arc::default(),
+            labels: Labels::new(),
+        }
+    }
+}

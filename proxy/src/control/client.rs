@@ -1,0 +1,197 @@
+//! The gRPC client of one control-plane service: one HTTP/2 connection over mesh TLS (plain to this machine), opened when
+//! there is something to ask, to any of the service's addresses.
+
+use super::codec::PairCodec;
+use super::identity::Identity;
+use crate::BoxError;
+use crate::config::{ControlAddr, ControlPlane};
+use crate::dns::Resolver;
+use crate::tls::{self, Trust};
+use http::uri::PathAndQuery;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tonic::body::Body;
+use tonic::{Status, Streaming};
+
+/// A dead control plane is noticed by pings, because its streams are silent for long.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Names beyond these are not tried in one attempt; the next one starts elsewhere.
+const CONNECTS_PER_ATTEMPT_MAX: usize = 8;
+
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    addr: ControlAddr,
+    origin: http::Uri,
+    connector: Connector,
+    connection: Mutex<Option<SendRequest<Body>>>,
+}
+
+/// What all clients of control-plane services share.
+#[derive(Clone)]
+pub struct Connector {
+    pub settings: Arc<ControlPlane>,
+    pub resolver: Resolver,
+    pub trust: Arc<Trust>,
+    pub identity: Identity,
+}
+
+impl Client {
+    pub fn new(addr: ControlAddr, connector: Connector) -> Self {
+        let host = if addr.host.contains(':') { format!("[{}]", addr.host) } else { addr.host.to_string() };
+        let origin = http::Uri::builder()
+            .scheme("http")
+            .authority(format!("{host}:{}", addr.port))
+            .path_and_query("/")
+            .build()
+            .unwrap_or_else(|_| http::Uri::from_static("http://control-plane/"));
+        Self(Arc::new(Inner { addr, origin, connector, connection: Mutex::new(None) }))
+    }
+
+    pub fn is_local(&self) -> bool {
+        self.0.addr.identity.is_none()
+    }
+
+    pub fn authority(&self) -> &str {
+        self.0.origin.authority().map_or("", http::uri::Authority::as_str)
+    }
+
+    /// Opens a stream of messages, each decoded as `M` and as our own fields `O`.
+    pub async fn watch<Q, M, O>(&self, path: &'static str, request: Q) -> Result<Streaming<(M, O)>, Status>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        M: prost::Message + Default + Send + 'static,
+        O: prost::Message + Default + Send + 'static,
+    {
+        let path = PathAndQuery::from_static(path);
+        let mut grpc = tonic::client::Grpc::with_origin(self.clone(), self.0.origin.clone());
+        let response = grpc.server_streaming(tonic::Request::new(request), path, PairCodec::default()).await?;
+        Ok(response.into_inner())
+    }
+
+    /// One question, one answer.
+    pub async fn ask<Q, M>(&self, path: &'static str, request: Q) -> Result<M, Status>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        M: prost::Message + Default + Send + 'static,
+    {
+        let path = PathAndQuery::from_static(path);
+        let mut grpc = tonic::client::Grpc::with_origin(self.clone(), self.0.origin.clone());
+        let response = grpc.unary(tonic::Request::new(request), path, PairCodec::<Q, M, ()>::default()).await?;
+        Ok(response.into_inner().0)
+    }
+
+    /// Lets go of the connection; the next call opens another.
+    pub async fn close(&self) {
+        *self.0.connection.lock().await = None;
+    }
+
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Incoming>, BoxError> {
+        let mut sender = self.connection().await?;
+        Ok(sender.send_request(request).await?)
+    }
+
+    /// The open connection, or a new one. Callers wait for one another, so that only one is opened.
+    async fn connection(&self) -> Result<SendRequest<Body>, BoxError> {
+        let mut connection = self.0.connection.lock().await;
+        if let Some(sender) = connection.as_mut()
+            && !sender.is_closed()
+            && sender.ready().await.is_ok()
+        {
+            return Ok(sender.clone());
+        }
+        *connection = None;
+        let sender = self.0.connector.connect(&self.0.addr).await?;
+        *connection = Some(sender.clone());
+        Ok(sender)
+    }
+}
+
+impl tower_service::Service<http::Request<Body>> for Client {
+    type Response = http::Response<Incoming>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let client = self.clone();
+        Box::pin(async move { client.send(request).await })
+    }
+}
+
+impl Connector {
+    async fn connect(&self, addr: &ControlAddr) -> Result<SendRequest<Body>, BoxError> {
+        let resolved = self.resolver.resolve_srv_or_a(&addr.host, addr.port).await?;
+        let mut addrs = resolved.addrs;
+        // Proxies spread over the replicas of the control plane.
+        let first = (super::random_unit() * addrs.len() as f32) as usize % addrs.len().max(1);
+        addrs.rotate_left(first);
+        let mut failure: BoxError = format!("{} has no address", addr.host).into();
+        for to in addrs.into_iter().take(CONNECTS_PER_ATTEMPT_MAX) {
+            match self.connect_to(to, addr.identity.as_deref()).await {
+                Ok(sender) => return Ok(sender),
+                Err(e) => failure = format!("connect to {} at {to}: {e}", addr.host).into(),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(&self, to: SocketAddr, identity: Option<&str>) -> Result<SendRequest<Body>, BoxError> {
+        let limit = self.settings.connect_timeout;
+        let tcp = tokio::time::timeout(limit, TcpStream::connect(to)).await.map_err(|_| "timed out")??;
+        tcp.set_nodelay(true)?;
+        let socket = socket2::SockRef::from(&tcp);
+        if let Some(idle) = self.settings.connect.keepalive {
+            socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
+        }
+        socket.set_tcp_user_timeout(self.settings.connect.user_timeout)?;
+        let Some(identity) = identity else { return self.handshake(tcp).await };
+
+        let config = match self.identity.credentials() {
+            Some(credentials) => credentials.client.clone(),
+            None => self.trust.anonymous_client()?,
+        };
+        let server = tls::peer_identity(identity)?;
+        let connector = tokio_rustls::TlsConnector::from(config);
+        let name: ServerName<'static> = server.server_name.clone();
+        let tls = tokio::time::timeout(limit, connector.connect(name, tcp)).await.map_err(|_| "TLS timed out")??;
+        tls::verify_server_id(tls.get_ref().1, &server)?;
+        self.handshake(tls).await
+    }
+
+    async fn handshake<T>(&self, io: T) -> Result<SendRequest<Body>, BoxError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(self.settings.http2_client.stream_window)
+            .initial_connection_window_size(self.settings.http2_client.connection_window)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .handshake(TokioIo::new(io))
+            .await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                log::debug!(target: "control", "connection closed: {error}");
+            }
+        });
+        Ok(sender)
+    }
+}

@@ -1,0 +1,223 @@
+//! Policies of inbound ports.
+
+use super::{Invalid, duration, filter, meta, route};
+use crate::control::model::Meta;
+use crate::control::model::filter::Filter;
+use crate::control::model::inbound::*;
+use crate::control::model::route::{HostMatch, RequestMatch, Route, Rule};
+use crate::metrics::Labels;
+use ipnet::IpNet;
+use linkerd2_proxy_api::{http_route, inbound as wire};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a control plane that sends no detection timeout means.
+const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub fn server(wire: wire::Server) -> Result<ServerPolicy, Invalid> {
+    use wire::proxy_protocol::Kind;
+    let meta = Arc::new(meta_from_labels(&wire.labels)?);
+    let mut authorizations = authorizations(wire.authorizations)?;
+    authorizations.extend(loopback());
+    let kind = wire.protocol.and_then(|p| p.kind).ok_or_else(|| Invalid::missing("protocol"))?;
+    let protocol = match kind {
+        Kind::Detect(d) => Protocol::Detect {
+            timeout: d.timeout.map_or(Ok(DETECT_TIMEOUT), |t| duration("detection timeout", t))?,
+            http: http(d.http_routes, d.http_local_rate_limit, &authorizations)?,
+        },
+        Kind::Http1(h) => Protocol::Http1(http(h.routes, h.local_rate_limit, &authorizations)?),
+        Kind::Http2(h) => Protocol::Http2(http(h.routes, h.local_rate_limit, &authorizations)?),
+        Kind::Grpc(g) => Protocol::Grpc(grpc(g.routes, &authorizations)?),
+        Kind::Opaque(_) => Protocol::Opaque,
+        Kind::Tls(_) => Protocol::Tls,
+    };
+    let labels = meta.short_labels("srv_");
+    Ok(ServerPolicy { meta, labels, protocol, authorizations: authorizations.into() })
+}
+
+/// Routes and rate limit for a server; without routes, one that takes everything.
+pub fn http(
+    routes: Vec<wire::HttpRoute>,
+    rate_limit: Option<wire::HttpLocalRateLimit>,
+    server: &[Authz],
+) -> Result<Http, Invalid> {
+    let rate_limit = rate_limit.map(self::rate_limit).transpose()?.map(Arc::new);
+    if routes.is_empty() {
+        return Ok(Http { routes: [default_route(server, false)].into(), rate_limit });
+    }
+    let one = |r: wire::HttpRoute| {
+        let rules = r.rules.into_iter().map(|rule| {
+            let matches = rule.matches.into_iter().map(route::http_match).collect::<Result<_, _>>()?;
+            let filters = rule.filters.into_iter().map(|f| http_filter(f.kind)).collect::<Result<_, _>>()?;
+            Ok((matches, filters))
+        });
+        let rules = rules.collect::<Result<Vec<_>, Invalid>>()?;
+        assemble(meta(r.metadata)?, r.hosts, r.authorizations, rules, server, false)
+    };
+    Ok(Http { routes: routes.into_iter().map(one).collect::<Result<_, _>>()?, rate_limit })
+}
+
+fn grpc(routes: Vec<wire::GrpcRoute>, server: &[Authz]) -> Result<Http, Invalid> {
+    if routes.is_empty() {
+        return Ok(Http { routes: [default_route(server, true)].into(), rate_limit: None });
+    }
+    let one = |r: wire::GrpcRoute| {
+        let rules = r.rules.into_iter().map(|rule| {
+            let matches = rule.matches.into_iter().map(route::grpc_match).collect::<Result<_, _>>()?;
+            let filters = rule.filters.into_iter().map(|f| grpc_filter(f.kind)).collect::<Result<_, _>>()?;
+            Ok((matches, filters))
+        });
+        let rules = rules.collect::<Result<Vec<_>, Invalid>>()?;
+        assemble(meta(r.metadata)?, r.hosts, r.authorizations, rules, server, true)
+    };
+    Ok(Http { routes: routes.into_iter().map(one).collect::<Result<_, _>>()?, rate_limit: None })
+}
+
+fn assemble(
+    meta: Meta,
+    hosts: Vec<http_route::HostMatch>,
+    own: Vec<wire::Authz>,
+    rules: Vec<(Vec<RequestMatch>, Vec<Filter>)>,
+    server: &[Authz],
+    is_grpc: bool,
+) -> Result<Route<HttpPolicy>, Invalid> {
+    let hosts: Vec<HostMatch> = hosts.into_iter().map(route::host).collect::<Result<_, _>>()?;
+    let mut authorizations = self::authorizations(own)?;
+    authorizations.extend_from_slice(server);
+    let authorizations: Arc<[Authz]> = authorizations.into();
+    let labels = meta.short_labels("route_");
+    let rule = |(matches, filters)| Rule {
+        matches,
+        policy: HttpPolicy { filters, authorizations: authorizations.clone(), labels: labels.clone(), is_grpc },
+    };
+    Ok(Route { meta: Arc::new(meta), hosts, rules: rules.into_iter().map(rule).collect() })
+}
+
+fn default_route(server: &[Authz], is_grpc: bool) -> Route<HttpPolicy> {
+    let meta = Meta::default_named("default");
+    let labels = meta.short_labels("route_");
+    let policy = HttpPolicy { filters: Vec::new(), authorizations: server.into(), labels, is_grpc };
+    Route { meta: Arc::new(meta), hosts: Vec::new(), rules: vec![Rule { matches: Vec::new(), policy }] }
+}
+
+fn http_filter(kind: Option<wire::http_route::filter::Kind>) -> Result<Filter, Invalid> {
+    use wire::http_route::filter::Kind;
+    match kind {
+        Some(Kind::FailureInjector(f)) => filter::http_failure(f),
+        Some(Kind::RequestHeaderModifier(m)) => filter::request_headers(m),
+        Some(Kind::Redirect(r)) => filter::redirect(r),
+        None => Ok(Filter::Unknown),
+    }
+}
+
+fn grpc_filter(kind: Option<wire::grpc_route::filter::Kind>) -> Result<Filter, Invalid> {
+    use wire::grpc_route::filter::Kind;
+    match kind {
+        Some(Kind::FailureInjector(f)) => filter::grpc_failure(f),
+        Some(Kind::RequestHeaderModifier(m)) => filter::request_headers(m),
+        None => Ok(Filter::Unknown),
+    }
+}
+
+fn rate_limit(wire: wire::HttpLocalRateLimit) -> Result<RateLimit, Invalid> {
+    let positive =
+        |limit: Option<wire::http_local_rate_limit::Limit>| limit.map(|l| l.requests_per_second).filter(|rps| *rps > 0);
+    let overrides = wire.overrides.into_iter().filter_map(|o| {
+        let clients = o.clients.unwrap_or_default().identities.into_iter().map(|i| i.name.into()).collect();
+        Some((positive(o.limit)?, clients))
+    });
+    Ok(RateLimit {
+        meta: Arc::new(meta(wire.metadata)?),
+        total: positive(wire.total),
+        identity: positive(wire.identity),
+        overrides: overrides.collect(),
+    })
+}
+
+fn authorizations(wire: Vec<wire::Authz>) -> Result<Vec<Authz>, Invalid> {
+    wire.into_iter().map(authz).collect()
+}
+
+fn authz(wire: wire::Authz) -> Result<Authz, Invalid> {
+    use wire::authn::Permit;
+    use wire::authn::permit_mesh_tls::Clients;
+    if wire.networks.is_empty() {
+        return Err(Invalid::missing("networks of an authorization"));
+    }
+    let networks = wire.networks.into_iter().map(|n| {
+        let net = ip_net(n.net.ok_or_else(|| Invalid::missing("network"))?)?;
+        Ok(Network { net, except: n.except.into_iter().map(ip_net).collect::<Result<_, Invalid>>()? })
+    });
+    let networks = networks.collect::<Result<_, Invalid>>()?;
+    let permit = wire.authentication.and_then(|a| a.permit).ok_or_else(|| Invalid::missing("authentication"))?;
+    let authn = match permit {
+        Permit::Unauthenticated(_) => Authn::Unauthenticated,
+        Permit::MeshTls(tls) => match tls.clients.ok_or_else(|| Invalid::missing("mesh TLS clients"))? {
+            Clients::Unauthenticated(_) => Authn::TlsUnauthenticated,
+            Clients::Identities(ids) => Authn::TlsAuthenticated {
+                identities: ids.identities.into_iter().map(|i| i.name.into()).collect(),
+                suffixes: ids.suffixes.into_iter().map(|s| suffix(&s.parts)).collect(),
+            },
+        },
+    };
+    let meta = match meta(wire.metadata) {
+        Ok(meta) => meta,
+        // Older control planes name the authorization by labels.
+        Err(_) => meta_from_labels(&wire.labels)?,
+    };
+    let labels = meta.short_labels("authz_");
+    Ok(Authz { meta: Arc::new(meta), networks, authn, labels })
+}
+
+/// `a`, `b` becomes `.a.b`; no part fits every name.
+fn suffix(parts: &[String]) -> Box<str> {
+    parts.iter().map(|part| format!(".{part}")).collect::<String>().into()
+}
+
+fn ip_net(wire: linkerd2_proxy_api::net::IpNetwork) -> Result<IpNet, Invalid> {
+    wire.try_into().map_err(|e| Invalid::bad("network", e))
+}
+
+fn meta_from_labels(labels: &HashMap<String, String>) -> Result<Meta, Invalid> {
+    let get = |name: &str| labels.get(name).map(|v| v.as_str().into());
+    let kind: Box<str> = get("kind").ok_or_else(|| Invalid::missing("label kind"))?;
+    let name = get("name").ok_or_else(|| Invalid::missing("label name"))?;
+    let group = get("group").unwrap_or_default();
+    Ok(Meta { group, kind, name, namespace: get("namespace").unwrap_or_default(), section: "".into(), port: 0 })
+}
+
+/// A pod may always talk to itself.
+fn loopback() -> [Authz; 1] {
+    let meta = Meta::default_named("localhost");
+    let labels = meta.short_labels("authz_");
+    let host = |ip: [u8; 4]| Network { net: IpNet::from(std::net::IpAddr::from(ip)), except: Vec::new() };
+    let v6 = Network { net: IpNet::from(std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)), except: Vec::new() };
+    [Authz { meta: Arc::new(meta), networks: vec![host([127, 0, 0, 1]), v6], authn: Authn::Unauthenticated, labels }]
+}
+
+/// The policy of a port of which the control plane has said nothing: `authz` are its only authorizations.
+pub fn default_server(name: &str, authz: Option<(Vec<Network>, Authn)>, protocol: DefaultProtocol) -> ServerPolicy {
+    let meta = Arc::new(Meta::default_named(name));
+    let labels = meta.short_labels("srv_");
+    let mut authorizations = Vec::new();
+    if let Some((networks, authn)) = authz {
+        let labels: Labels = meta.short_labels("authz_");
+        authorizations.push(Authz { meta: meta.clone(), networks, authn, labels });
+    }
+    authorizations.extend(loopback());
+    let protocol = match protocol {
+        DefaultProtocol::Opaque => Protocol::Opaque,
+        DefaultProtocol::Detect(timeout) => Protocol::Detect {
+            timeout,
+            http: Http { routes: [default_route(&authorizations, false)].into(), rate_limit: None },
+        },
+    };
+    ServerPolicy { meta, labels, protocol, authorizations: authorizations.into() }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum DefaultProtocol {
+    Opaque,
+    Detect(Duration),
+}

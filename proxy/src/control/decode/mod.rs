@@ -1,0 +1,61 @@
+//! From wire types to the model. Whatever a peer sends is either understood, or an `Invalid` that says why.
+
+mod endpoint;
+mod filter;
+pub mod inbound;
+pub mod outbound;
+pub mod profile;
+mod route;
+
+pub use endpoint::{endpoint, endpoints, socket_addr};
+
+use super::model::Meta;
+use linkerd2_proxy_api::meta;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    pub fn missing(what: &str) -> Self {
+        Self(format!("{what} is missing"))
+    }
+
+    pub fn bad(what: &str, why: impl std::fmt::Display) -> Self {
+        Self(format!("bad {what}: {why}"))
+    }
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub fn meta(wire: Option<meta::Metadata>) -> Result<Meta, Invalid> {
+    match wire.and_then(|m| m.kind) {
+        Some(meta::metadata::Kind::Default(name)) => Ok(Meta::default_named(&name)),
+        Some(meta::metadata::Kind::Resource(r)) => Ok(Meta {
+            group: r.group.into(),
+            kind: r.kind.into(),
+            namespace: r.namespace.into(),
+            name: r.name.into(),
+            section: r.section.into(),
+            port: u16::try_from(r.port).map_err(|_| Invalid::bad("metadata port", r.port))?,
+        }),
+        None => Err(Invalid::missing("metadata")),
+    }
+}
+
+/// A duration that must not be negative.
+pub fn duration(what: &str, wire: prost_types::Duration) -> Result<Duration, Invalid> {
+    wire.try_into().map_err(|_| Invalid::bad(what, "negative or out of range"))
+}
+
+pub fn optional_duration(what: &str, wire: Option<prost_types::Duration>) -> Result<Option<Duration>, Invalid> {
+    wire.map(|d| duration(what, d)).transpose()
+}
+
+pub fn required_duration(what: &str, wire: Option<prost_types::Duration>) -> Result<Duration, Invalid> {
+    duration(what, wire.ok_or_else(|| Invalid::missing(what))?)
+}

@@ -1,0 +1,115 @@
+//! Following one stream of the control plane for ever: ask, read, and ask again when it ends or fails, until the answer is
+//! final. What was heard last stays in force meanwhile.
+
+use super::backoff::Attempts;
+use super::client::Client;
+use super::metrics::StreamMetrics;
+use crate::config::StreamLimits;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status};
+
+/// One message of a stream.
+pub struct Heard<M, O> {
+    pub message: M,
+    pub overlay: O,
+    /// The first one since the stream was (re)opened.
+    pub is_first: bool,
+}
+
+pub struct Follow<Q> {
+    pub client: Client,
+    pub path: &'static str,
+    pub request: Q,
+    pub limits: StreamLimits,
+    pub attempts: Attempts,
+    /// Codes after which asking again is no use.
+    pub is_final: fn(Code) -> bool,
+    pub metrics: StreamMetrics,
+}
+
+/// `InvalidArgument` and `FailedPrecondition`: the question itself is wrong.
+pub fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::InvalidArgument | Code::FailedPrecondition)
+}
+
+/// For outbound policy, also what says that there is none.
+pub fn is_refusal_or_absence(code: Code) -> bool {
+    is_refusal(code) || matches!(code, Code::NotFound | Code::Unimplemented)
+}
+
+impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
+    /// Gives every message to `hear`; returns the final status.
+    pub async fn run<M, O>(mut self, mut hear: impl FnMut(Heard<M, O>)) -> Status
+    where
+        M: prost::Message + Default + Send + 'static,
+        O: prost::Message + Default + Send + 'static,
+    {
+        loop {
+            let started = Instant::now();
+            self.metrics.opened();
+            let mut count = 0u64;
+            let result = self.read_one(started, &mut count, &mut hear).await;
+            self.metrics.closed(started.elapsed(), result.as_ref().err());
+            match result {
+                Err(status) if (self.is_final)(status.code()) => return status,
+                Err(status) => {
+                    let what = super::describe(&status);
+                    log::debug!(target: "control", "{} {}: {what}", self.client.authority(), self.path);
+                }
+                Ok(()) => {}
+            }
+            if count > 0 {
+                self.attempts.reset();
+            }
+            self.attempts.wait().await;
+        }
+    }
+
+    async fn read_one<M, O>(
+        &self,
+        started: Instant,
+        count: &mut u64,
+        hear: &mut impl FnMut(Heard<M, O>),
+    ) -> Result<(), Status>
+    where
+        M: prost::Message + Default + Send + 'static,
+        O: prost::Message + Default + Send + 'static,
+    {
+        let limits = if self.client.is_local() { StreamLimits::default() } else { self.limits };
+        let by = |from: Instant, limit: Option<Duration>| limit.map(|limit| from + limit);
+        let first = by(started, limits.initial);
+        let late = || Status::deadline_exceeded("the control plane did not answer in time");
+        let open = self.client.watch::<Q, M, O>(self.path, self.request.clone());
+        let mut stream = until(first, open).await.ok_or_else(late)??;
+        loop {
+            let lifetime = by(started, limits.lifetime);
+            let deadline = if *count == 0 { first } else { earlier(by(Instant::now(), limits.idle), lifetime) };
+            match until(deadline, stream.message()).await {
+                Some(Ok(Some((message, overlay)))) => {
+                    hear(Heard { message, overlay, is_first: *count == 0 });
+                    *count += 1;
+                }
+                Some(Ok(None)) => return Ok(()),
+                Some(Err(status)) => return Err(status),
+                None if *count == 0 => return Err(late()),
+                // Idle or old: ask again, maybe another replica.
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
