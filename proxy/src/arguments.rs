@@ -12,26 +12,15 @@ pub struct Flag {
 
 impl Flag {
     pub const fn value(name: &'static str) -> Self {
-        Self {
-            name,
-            short: None,
-            is_bool: false,
-        }
+        Self { name, short: None, is_bool: false }
     }
 
     pub const fn bool(name: &'static str) -> Self {
-        Self {
-            name,
-            short: None,
-            is_bool: true,
-        }
+        Self { name, short: None, is_bool: true }
     }
 
     pub const fn short(self, short: char) -> Self {
-        Self {
-            short: Some(short),
-            ..self
-        }
+        Self { short: Some(short), ..self }
     }
 }
 
@@ -61,18 +50,13 @@ impl Arguments {
                 .iter()
                 .find(|flag| match name.strip_prefix("--") {
                     Some(long) => long == flag.name,
-                    None => flag
-                        .short
-                        .is_some_and(|short| name[1..].chars().eq([short])),
+                    None => flag.short.is_some_and(|short| name[1..].chars().eq([short])),
                 })
                 .ok_or_else(|| format!("{name}: unknown flag"))?;
             let value = match inline {
                 Some(value) => value,
                 None if flag.is_bool => "true".to_owned(),
-                None => args
-                    .next()
-                    .ok_or_else(|| format!("{name}: needs a value"))?
-                    .clone(),
+                None => args.next().ok_or_else(|| format!("{name}: needs a value"))?.clone(),
             };
             parsed.values.entry(flag.name).or_default().push(value);
         }
@@ -80,17 +64,11 @@ impl Arguments {
     }
 
     /// The last value given, read by `parse`.
-    pub fn get<T>(
-        &self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, String> {
+    pub fn get<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
         let Some(value) = self.values.get(name).and_then(|values| values.last()) else {
             return Ok(None);
         };
-        parse(value)
-            .map(Some)
-            .map_err(|why| format!("--{name}: {value:?} {why}"))
+        parse(value).map(Some).map_err(|why| format!("--{name}: {value:?} {why}"))
     }
 
     pub fn get_bool(&self, name: &str) -> Result<Option<bool>, String> {
@@ -102,11 +80,7 @@ impl Arguments {
     }
 
     /// All items of all occurrences; empty items are skipped, since templates leave them.
-    pub fn get_list<T>(
-        &self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
+    pub fn get_list<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
         let values = self.values.get(name).into_iter().flatten();
         values
             .flat_map(|value| value.split(','))
@@ -121,17 +95,10 @@ impl Arguments {
 mod tests {
     use super::*;
 
-    const FLAGS: &[Flag] = &[
-        Flag::value("port").short('p'),
-        Flag::value("list"),
-        Flag::bool("ipv6"),
-    ];
+    const FLAGS: &[Flag] = &[Flag::value("port").short('p'), Flag::value("list"), Flag::bool("ipv6")];
 
     fn parse(line: &str) -> Result<Arguments, String> {
-        Arguments::parse(
-            &line.split(' ').map(str::to_owned).collect::<Vec<_>>(),
-            FLAGS,
-        )
+        Arguments::parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), FLAGS)
     }
 
     fn number(value: &str) -> Result<u16, String> {
@@ -155,14 +122,8 @@ mod tests {
         assert_eq!(parse("-x").unwrap_err(), "-x: unknown flag");
         assert_eq!(parse("--port").unwrap_err(), "--port: needs a value");
         let args = parse("--port a --list 1,b --ipv6=maybe").unwrap();
-        assert_eq!(
-            args.get("port", number).unwrap_err(),
-            "--port: \"a\" is not a number"
-        );
-        assert_eq!(
-            args.get_list("list", number).unwrap_err(),
-            "--list: \"b\" is not a number"
-        );
+        assert_eq!(args.get("port", number).unwrap_err(), "--port: \"a\" is not a number");
+        assert_eq!(args.get_list("list", number).unwrap_err(), "--list: \"b\" is not a number");
         assert!(args.get_bool("ipv6").is_err());
     }
 }

@@ -64,11 +64,7 @@ impl Options {
     fn parse(args: &[String]) -> Result<Self, String> {
         let args = Arguments::parse(args, FLAGS)?;
         let port = args.get("port", |value| {
-            value
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| "is not a port (1 to 65535)".to_owned())
+            value.parse().ok().filter(|port| *port != 0).ok_or_else(|| "is not a port (1 to 65535)".to_owned())
         })?;
         let options = Self {
             admin: (Ipv4Addr::LOCALHOST, port.unwrap_or(ADMIN_PORT)).into(),
@@ -96,17 +92,12 @@ pub fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let disabled = DISABLED_VARIABLES
-        .into_iter()
-        .find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let disabled = DISABLED_VARIABLES.into_iter().find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     if let Some(name) = disabled {
         eprintln!("await: not waiting for the proxy: {name} is set");
     } else if !wait_until_ready(&options) {
         let seconds = options.timeout.unwrap_or_default().as_secs_f32();
-        eprintln!(
-            "await: the proxy at {} was not ready within {seconds} s",
-            options.admin
-        );
+        eprintln!("await: the proxy at {} was not ready within {seconds} s", options.admin);
         return ExitCode::from(EXIT_UNAVAILABLE);
     }
     let Some((program, args)) = options.command.split_first() else {
@@ -136,10 +127,7 @@ fn wait_until_ready(options: &Options) -> bool {
             Err(error) if options.is_verbose => eprintln!("await: not ready: {error}"),
             _ => {}
         }
-        if options
-            .timeout
-            .is_some_and(|timeout| start.elapsed() + options.backoff > timeout)
-        {
+        if options.timeout.is_some_and(|timeout| start.elapsed() + options.backoff > timeout) {
             return false;
         }
         thread::sleep(options.backoff);
@@ -151,27 +139,19 @@ fn request(admin: SocketAddr, method: &str, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&admin, REQUEST_TIMEOUT)?;
     stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     let host = format!("localhost:{}", admin.port());
-    let text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    );
+    let text = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(text.as_bytes())?;
     let mut answer = Vec::with_capacity(STATUS_LINE_BYTES);
     let mut limited = stream.take(STATUS_LINE_BYTES as u64);
     while !answer.contains(&b'\n') && io::copy(&mut (&mut limited).take(1), &mut answer)? > 0 {}
     let line = String::from_utf8_lossy(&answer);
-    let status = line
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.trim().parse().ok());
+    let status = line.split(' ').nth(1).and_then(|status| status.trim().parse().ok());
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer"))
 }
 
 /// Runs the command as a child, passes signals on to it, and gives its exit code.
 fn run_child(program: &str, mut command: Command) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cannot_run(program, &error),
     };
@@ -182,9 +162,7 @@ fn run_child(program: &str, mut command: Command) -> ExitCode {
         for kind in FORWARDED {
             let mut received = signal(kind)?;
             let sender = sender.clone();
-            tokio::spawn(async move {
-                while received.recv().await.is_some() && sender.send(kind).await.is_ok() {}
-            });
+            tokio::spawn(async move { while received.recv().await.is_some() && sender.send(kind).await.is_ok() {} });
         }
         let mut child = command.spawn()?;
         loop {
@@ -199,9 +177,7 @@ fn run_child(program: &str, mut command: Command) -> ExitCode {
     });
     match outcome {
         Ok(status) => {
-            let code = status
-                .code()
-                .or_else(|| status.signal().map(|signal| EXIT_SIGNAL + signal));
+            let code = status.code().or_else(|| status.signal().map(|signal| EXIT_SIGNAL + signal));
             ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
         }
         Err(error) => cannot_run(program, &error),
@@ -210,11 +186,7 @@ fn run_child(program: &str, mut command: Command) -> ExitCode {
 
 fn cannot_run(program: &str, error: &io::Error) -> ExitCode {
     eprintln!("await: run {program}: {error}");
-    ExitCode::from(if error.kind() == io::ErrorKind::NotFound {
-        EXIT_NOT_FOUND
-    } else {
-        EXIT_CANNOT_RUN
-    })
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_CANNOT_RUN })
 }
 
 /// A number with a unit (`ms`, `s`, `m`, `h`), or several after each other; bare numbers are seconds.
@@ -226,14 +198,10 @@ fn parse_duration(value: &str) -> Result<Duration, String> {
         return Err(error());
     }
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let number: u64 = rest[..digits].parse().map_err(|_| error())?;
         rest = &rest[digits..];
-        let unit = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let unit_ms = match &rest[..unit] {
             "ms" => 1,
             "" | "s" => 1000,
@@ -253,12 +221,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Options, String> {
-        Options::parse(
-            &line
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -272,21 +235,9 @@ mod tests {
 
     #[test]
     fn names_what_is_wrong() {
-        assert_eq!(
-            parse("--shutdown").unwrap_err(),
-            "--shutdown: needs a command to wait for"
-        );
-        assert_eq!(
-            parse("-p 0").unwrap_err(),
-            "--port: \"0\" is not a port (1 to 65535)"
-        );
-        for value in [
-            "",
-            "x",
-            "1d",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
+        assert_eq!(parse("--shutdown").unwrap_err(), "--shutdown: needs a command to wait for");
+        assert_eq!(parse("-p 0").unwrap_err(), "--port: \"0\" is not a port (1 to 65535)");
+        for value in ["", "x", "1d", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse_duration(value).is_err(), "{value}");
         }
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));

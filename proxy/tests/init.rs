@@ -19,47 +19,25 @@ const BINARY: &str = env!("CARGO_BIN_EXE_tulle-proxy");
 const PROXY_UID: u32 = 2102;
 
 fn init(args: &str) -> Output {
-    let base = [
-        "init",
-        "--incoming-proxy-port",
-        "4143",
-        "--outgoing-proxy-port",
-        "4140",
-    ];
-    Command::new(BINARY)
-        .args(base)
-        .args(args.split_whitespace())
-        .output()
-        .unwrap()
+    let base = ["init", "--incoming-proxy-port", "4143", "--outgoing-proxy-port", "4140"];
+    Command::new(BINARY).args(base).args(args.split_whitespace()).output().unwrap()
 }
 
 fn init_ok(args: &str) {
     let output = init(args);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn nft(args: &[&str]) -> String {
     let output = Command::new("nft").args(args).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The rules as nft's JSON has them: chain, expressions and comment, in order, without handles.
 fn rules(family: &str) -> Vec<Value> {
     let ruleset: Value = serde_json::from_str(&nft(&["-j", "list", "ruleset"])).unwrap();
-    let rules = ruleset["nftables"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|item| item.get("rule"));
+    let rules = ruleset["nftables"].as_array().unwrap().iter().filter_map(|item| item.get("rule"));
     rules
         .filter(|rule| rule["family"] == family)
         .map(|rule| serde_json::json!([rule["chain"], rule["expr"], rule["comment"]]))
@@ -81,14 +59,11 @@ fn writes_the_rules_that_nft_reads_back() {
         nft(&["flush", "ruleset"]);
         nft(&[&text]);
         assert_eq!((rules("ip"), rules("ip6")), (v4.clone(), v6));
-        let compare = |left: Value, right: Value| serde_json::json!({"match": {"op": "==", "left": left, "right": right}});
+        let compare =
+            |left: Value, right: Value| serde_json::json!({"match": {"op": "==", "left": left, "right": right}});
         let port = serde_json::json!({"payload": {"protocol": "tcp", "field": "dport"}});
         let expected = [
-            (
-                "prerouting",
-                compare(port.clone(), 25.into()),
-                serde_json::json!({"return": null}),
-            ),
+            ("prerouting", compare(port.clone(), 25.into()), serde_json::json!({"return": null})),
             (
                 "prerouting",
                 compare(port.clone(), serde_json::json!({"range": [4190, 4191]})),
@@ -96,14 +71,9 @@ fn writes_the_rules_that_nft_reads_back() {
             ),
         ];
         for (rule, (chain, condition, verdict)) in v4.iter().zip(expected) {
-            assert_eq!(
-                *rule,
-                serde_json::json!([chain, [condition, verdict], "ignore port"])
-            );
+            assert_eq!(*rule, serde_json::json!([chain, [condition, verdict], "ignore port"]));
         }
-        let redirects = v4
-            .iter()
-            .filter_map(|rule| rule[1][1]["redirect"]["port"].as_u64());
+        let redirects = v4.iter().filter_map(|rule| rule[1][1]["redirect"]["port"].as_u64());
         assert_eq!(redirects.collect::<Vec<_>>(), [4143, 4140]);
         assert_eq!(v4.len(), 12);
     });
@@ -129,10 +99,7 @@ fn leaves_everything_as_it_was_when_an_argument_is_wrong() {
         let output = init("--proxy-uid 2102 --inbound-ports-to-ignore 1,x");
         assert_eq!(output.status.code(), Some(64));
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(
-            stderr,
-            "init: --inbound-ports-to-ignore: \"x\" is not a port (1 to 65535)\n"
-        );
+        assert_eq!(stderr, "init: --inbound-ports-to-ignore: \"x\" is not a port (1 to 65535)\n");
         assert_eq!(nft(&["list", "ruleset"]), before);
     });
 }
@@ -143,18 +110,8 @@ fn says_what_is_missing_without_privileges() {
         if !crate::support::isolation::has_users() {
             return;
         }
-        let args = [
-            "init",
-            "--incoming-proxy-port",
-            "4143",
-            "--outgoing-proxy-port",
-            "4140",
-        ];
-        let output = Command::new(BINARY)
-            .args(args)
-            .uid(PROXY_UID)
-            .output()
-            .unwrap();
+        let args = ["init", "--incoming-proxy-port", "4143", "--outgoing-proxy-port", "4140"];
+        let output = Command::new(BINARY).args(args).uid(PROXY_UID).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.contains("capability NET_ADMIN"), "{stderr}");
@@ -171,20 +128,10 @@ async fn start_listener(pod: &Pod, port: u16) {
             let socket = socket2::SockRef::from(&stream);
             let peer = stream.peer_addr().unwrap();
             let is_v4 = peer.ip().to_canonical().is_ipv4();
-            let meant = if is_v4 {
-                socket.original_dst_v4()
-            } else {
-                socket.original_dst_v6()
-            };
+            let meant = if is_v4 { socket.original_dst_v4() } else { socket.original_dst_v6() };
             // Where nothing is tracked, nothing was redirected.
-            let meant = meant.map_or_else(
-                |_| stream.local_addr().unwrap(),
-                |meant| meant.as_socket().unwrap(),
-            );
-            let line = format!(
-                "{port} {}",
-                SocketAddr::new(meant.ip().to_canonical(), meant.port())
-            );
+            let meant = meant.map_or_else(|_| stream.local_addr().unwrap(), |meant| meant.as_socket().unwrap());
+            let line = format!("{port} {}", SocketAddr::new(meant.ip().to_canonical(), meant.port()));
             let _ = stream.writable().await;
             let _ = stream.try_write(line.as_bytes());
         }
@@ -206,10 +153,7 @@ fn redirects_connections_that_come_in() {
     isolated!(|| async {
         let mut network = Network::new();
         let (pod, other) = (network.add_pod().await, network.add_pod().await);
-        let ignored = format!(
-            "--proxy-uid 2102 --inbound-ports-to-ignore 81-82 --subnets-to-ignore {}/32",
-            other.v4
-        );
+        let ignored = format!("--proxy-uid 2102 --inbound-ports-to-ignore 81-82 --subnets-to-ignore {}/32", other.v4);
         pod.run(move || async move { init_ok(&ignored) }).await;
         for port in [80, 81, 4143] {
             start_listener(&pod, port).await;
@@ -218,22 +162,10 @@ fn redirects_connections_that_come_in() {
             let ip = pod.ip(is_v6);
             let line = |port: u16, meant| format!("{port} {}", SocketAddr::new(ip, meant));
             assert_eq!(ask((ip, 80)).await.unwrap(), line(4143, 80), "redirected");
-            assert_eq!(
-                ask((ip, 81)).await.unwrap(),
-                line(81, 81),
-                "skipped by port"
-            );
-            assert_eq!(
-                ask((ip, 9999)).await.unwrap(),
-                line(4143, 9999),
-                "redirected whoever listens"
-            );
+            assert_eq!(ask((ip, 81)).await.unwrap(), line(81, 81), "skipped by port");
+            assert_eq!(ask((ip, 9999)).await.unwrap(), line(4143, 9999), "redirected whoever listens");
             let from_other = other.run(move || ask((ip, 80))).await.unwrap();
-            assert_eq!(
-                from_other,
-                if is_v6 { line(4143, 80) } else { line(80, 80) },
-                "skipped by subnet"
-            );
+            assert_eq!(from_other, if is_v6 { line(4143, 80) } else { line(80, 80) }, "skipped by subnet");
         }
     });
 }
@@ -243,10 +175,7 @@ fn redirects_connections_that_go_out() {
     isolated!(|| async {
         let mut network = Network::new();
         let (pod, other) = (network.add_pod().await, network.add_pod().await);
-        pod.run(|| async {
-            init_ok("--proxy-uid 2102 --proxy-mark 7 --outbound-ports-to-ignore 81")
-        })
-        .await;
+        pod.run(|| async { init_ok("--proxy-uid 2102 --proxy-mark 7 --outbound-ports-to-ignore 81") }).await;
         for port in [80, 81] {
             start_listener(&other, port).await;
         }
@@ -261,10 +190,7 @@ fn redirects_connections_that_go_out() {
                 answers.insert(("skipped by port", ask((ip, 81)).await.unwrap()));
                 answers.insert(("to itself", ask((own, 80)).await.unwrap()));
                 answers.insert(("by mark", ask_marked((ip, 80).into(), 7).await.unwrap()));
-                answers.insert((
-                    "by another mark",
-                    ask_marked((ip, 80).into(), 8).await.unwrap(),
-                ));
+                answers.insert(("by another mark", ask_marked((ip, 80).into(), 8).await.unwrap()));
                 answers
             });
             let meant = |ip, port| SocketAddr::new(ip, port);
@@ -282,11 +208,7 @@ fn redirects_connections_that_go_out() {
 
 async fn ask_marked(to: SocketAddr, mark: u32) -> io::Result<String> {
     use tokio::io::AsyncReadExt;
-    let socket = if to.is_ipv4() {
-        tokio::net::TcpSocket::new_v4()?
-    } else {
-        tokio::net::TcpSocket::new_v6()?
-    };
+    let socket = if to.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
     socket2::SockRef::from(&socket).set_mark(mark)?;
     let mut line = String::new();
     socket.connect(to).await?.read_to_string(&mut line).await?;
@@ -308,18 +230,11 @@ fn leaves_connections_of_the_proxys_user_alone() {
             init_ok("--proxy-uid 2102");
             let read = |uid| {
                 let script = format!("exec 3<>/dev/tcp/{ip}/80; cat <&3");
-                let output = Command::new("bash")
-                    .args(["-c", &script])
-                    .uid(uid)
-                    .output()
-                    .unwrap();
+                let output = Command::new("bash").args(["-c", &script]).uid(uid).output().unwrap();
                 String::from_utf8(output.stdout).unwrap()
             };
             [read(PROXY_UID), read(PROXY_UID + 1)]
         });
-        assert_eq!(
-            reached.await,
-            [format!("80 {ip}:80"), format!("4140 {ip}:80")]
-        );
+        assert_eq!(reached.await, [format!("80 {ip}:80"), format!("4140 {ip}:80")]);
     });
 }

@@ -88,16 +88,9 @@ pub fn parse_answer(message: &[u8], question: &[u8]) -> Result<Answer, Rejected>
     if header[..2] != question[..2] || !is_response {
         return Err(Rejected::NotOurs);
     }
-    let mut reader = Reader {
-        message,
-        at: HEADER_BYTES,
-    };
+    let mut reader = Reader { message, at: HEADER_BYTES };
     let question_type = check_question(&mut reader, header, question)?;
-    let name = Reader {
-        message: question,
-        at: HEADER_BYTES,
-    }
-    .name()?;
+    let name = Reader { message: question, at: HEADER_BYTES }.name()?;
     if header[2] & 0x02 != 0 {
         return Ok(Answer::Truncated);
     }
@@ -125,18 +118,11 @@ pub fn parse_answer(message: &[u8], question: &[u8]) -> Result<Answer, Rejected>
             additional.push(record);
         }
     }
-    Ok(Answer::Records {
-        records: follow_aliases(name, question_type, answers, &aliases),
-        additional,
-    })
+    Ok(Answer::Records { records: follow_aliases(name, question_type, answers, &aliases), additional })
 }
 
 /// The question must come back as it was asked. Names compare without case.
-fn check_question(
-    reader: &mut Reader<'_>,
-    header: &[u8],
-    question: &[u8],
-) -> Result<u16, Rejected> {
+fn check_question(reader: &mut Reader<'_>, header: &[u8], question: &[u8]) -> Result<u16, Rejected> {
     if header[4..6] != [0, 1] {
         return Err(Rejected::NotOurs);
     }
@@ -144,9 +130,7 @@ fn check_question(
     reader.name()?;
     let record_type = reader.u16()?;
     let class = reader.u16()?;
-    if class != CLASS_IN
-        || !reader.message[start..reader.at].eq_ignore_ascii_case(&question[HEADER_BYTES..])
-    {
+    if class != CLASS_IN || !reader.message[start..reader.at].eq_ignore_ascii_case(&question[HEADER_BYTES..]) {
         return Err(Rejected::NotOurs);
     }
     Ok(record_type)
@@ -176,20 +160,13 @@ fn follow_aliases(
     answers
         .into_iter()
         .filter(|record| record.name == owner && is_wanted(&record.data))
-        .map(|record| Record {
-            ttl: record.ttl.min(ttl_max),
-            ..record
-        })
+        .map(|record| Record { ttl: record.ttl.min(ttl_max), ..record })
         .collect()
 }
 
 enum Raw {
     Record(Record),
-    Alias {
-        name: String,
-        target: String,
-        ttl: Duration,
-    },
+    Alias { name: String, target: String, ttl: Duration },
     Other,
 }
 
@@ -226,21 +203,14 @@ impl Reader<'_> {
             match length {
                 0 => break,
                 1..=LABEL_BYTES_MAX => {
-                    let label = self
-                        .message
-                        .get(at + 1..at + 1 + length)
-                        .ok_or(Rejected::Malformed)?;
+                    let label = self.message.get(at + 1..at + 1 + length).ok_or(Rejected::Malformed)?;
                     if name.len() + 1 + length > NAME_BYTES_MAX {
                         return Err(Rejected::Malformed);
                     }
                     if !name.is_empty() {
                         name.push('.');
                     }
-                    name.extend(
-                        label
-                            .iter()
-                            .map(|byte| char::from(byte.to_ascii_lowercase())),
-                    );
+                    name.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
                     at += 1 + length;
                 }
                 _ if length & 0xc0 == 0xc0 => {
@@ -264,20 +234,14 @@ impl Reader<'_> {
         let record_type = self.u16()?;
         let class = self.u16()?;
         // RFC 2181: a TTL with the top bit set counts as zero.
-        let ttl = Duration::from_secs(u64::from(
-            i32::try_from(self.u32()?).unwrap_or(0).unsigned_abs(),
-        ));
+        let ttl = Duration::from_secs(u64::from(i32::try_from(self.u32()?).unwrap_or(0).unsigned_abs()));
         let length = usize::from(self.u16()?);
         let start = self.at;
         let end = start + length;
         if end > self.message.len() {
             return Err(Rejected::Malformed);
         }
-        let raw = if class == CLASS_IN {
-            self.data(name, record_type, ttl, length)?
-        } else {
-            Raw::Other
-        };
+        let raw = if class == CLASS_IN { self.data(name, record_type, ttl, length)? } else { Raw::Other };
         if self.at > end {
             return Err(Rejected::Malformed);
         }
@@ -285,38 +249,19 @@ impl Reader<'_> {
         Ok(raw)
     }
 
-    fn data(
-        &mut self,
-        name: String,
-        record_type: u16,
-        ttl: Duration,
-        length: usize,
-    ) -> Result<Raw, Rejected> {
+    fn data(&mut self, name: String, record_type: u16, ttl: Duration, length: usize) -> Result<Raw, Rejected> {
         let data = if record_type == RecordType::A as u16 {
-            let octets: [u8; 4] = self
-                .bytes(length)?
-                .try_into()
-                .map_err(|_| Rejected::Malformed)?;
+            let octets: [u8; 4] = self.bytes(length)?.try_into().map_err(|_| Rejected::Malformed)?;
             Data::Address(Ipv4Addr::from(octets).into())
         } else if record_type == RecordType::Aaaa as u16 {
-            let octets: [u8; 16] = self
-                .bytes(length)?
-                .try_into()
-                .map_err(|_| Rejected::Malformed)?;
+            let octets: [u8; 16] = self.bytes(length)?.try_into().map_err(|_| Rejected::Malformed)?;
             Data::Address(Ipv6Addr::from(octets).into())
         } else if record_type == RecordType::Srv as u16 {
             self.bytes(4)?;
             let port = self.u16()?;
-            Data::Service {
-                port,
-                target: self.name()?,
-            }
+            Data::Service { port, target: self.name()? }
         } else if record_type == TYPE_CNAME {
-            return Ok(Raw::Alias {
-                name,
-                target: self.name()?,
-                ttl,
-            });
+            return Ok(Raw::Alias { name, target: self.name()?, ttl });
         } else {
             return Ok(Raw::Other);
         };

@@ -68,11 +68,7 @@ pub struct Resolver {
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self {
-            resolv_conf: "/etc/resolv.conf".into(),
-            hosts: "/etc/hosts".into(),
-            port_override: None,
-        }
+        Self { resolv_conf: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), port_override: None }
     }
 }
 
@@ -89,17 +85,13 @@ impl Resolver {
         if name.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
             return Ok(local([Ipv4Addr::LOCALHOST.into()], port));
         }
-        let in_hosts =
-            system::find_in_hosts(&fs::read_to_string(&self.hosts).unwrap_or_default(), name);
+        let in_hosts = system::find_in_hosts(&fs::read_to_string(&self.hosts).unwrap_or_default(), name);
         if !in_hosts.is_empty() {
             return Ok(local(in_hosts, port));
         }
-        let mut conf =
-            ResolvConf::parse(&fs::read_to_string(&self.resolv_conf).unwrap_or_default());
+        let mut conf = ResolvConf::parse(&fs::read_to_string(&self.resolv_conf).unwrap_or_default());
         if let Some(port) = self.port_override {
-            conf.servers
-                .iter_mut()
-                .for_each(|server| server.set_port(port));
+            conf.servers.iter_mut().for_each(|server| server.set_port(port));
         }
         let mut outcome = Error::NotFound(name.to_owned());
         for candidate in conf.candidates(name) {
@@ -131,18 +123,11 @@ async fn resolve_candidate(conf: &ResolvConf, name: &str, port: u16) -> Result<R
         Err(error) => return Err(error),
     }
     let (ips, ttl) = resolve_addresses(conf, name).await?;
-    Ok(collect(
-        ips.into_iter().map(|ip| (SocketAddr::new(ip, port), ttl)),
-    ))
+    Ok(collect(ips.into_iter().map(|ip| (SocketAddr::new(ip, port), ttl))))
 }
 
 /// The addresses of SRV targets: spelled in the name (`10-0-0-1.web.ns…`), brought along by the answer, or asked for.
-async fn follow_services(
-    conf: &ResolvConf,
-    records: Vec<Record>,
-    additional: &[Record],
-    port: u16,
-) -> Resolved {
+async fn follow_services(conf: &ResolvConf, records: Vec<Record>, additional: &[Record], port: u16) -> Resolved {
     let services: Vec<(u16, String, Duration)> = records
         .into_iter()
         .filter_map(|record| match record.data {
@@ -150,9 +135,7 @@ async fn follow_services(
             Data::Address(_) => None,
         })
         .collect();
-    let has_port = services
-        .iter()
-        .any(|(service_port, _, _)| *service_port == port);
+    let has_port = services.iter().any(|(service_port, _, _)| *service_port == port);
     let mut found = Vec::new();
     let mut lookups = 0;
     for (service_port, target, ttl) in services {
@@ -172,10 +155,7 @@ async fn follow_services(
         if found.len() == before && lookups < TARGET_LOOKUPS_MAX {
             lookups += 1;
             if let Ok((ips, ips_ttl)) = resolve_addresses(conf, &target).await {
-                found.extend(
-                    ips.into_iter()
-                        .map(|ip| (SocketAddr::new(ip, service_port), ttl.min(ips_ttl))),
-                );
+                found.extend(ips.into_iter().map(|ip| (SocketAddr::new(ip, service_port), ttl.min(ips_ttl))));
             }
         }
     }
@@ -183,14 +163,8 @@ async fn follow_services(
 }
 
 /// A and AAAA at once. One of them is enough; an error counts only when neither brought an address.
-async fn resolve_addresses(
-    conf: &ResolvConf,
-    name: &str,
-) -> Result<(Vec<IpAddr>, Duration), Error> {
-    let (v4, v6) = tokio::join!(
-        query(conf, name, RecordType::A),
-        query(conf, name, RecordType::Aaaa)
-    );
+async fn resolve_addresses(conf: &ResolvConf, name: &str) -> Result<(Vec<IpAddr>, Duration), Error> {
+    let (v4, v6) = tokio::join!(query(conf, name, RecordType::A), query(conf, name, RecordType::Aaaa));
     let mut ips = Vec::new();
     let mut ttl = Duration::MAX;
     let mut failure = Error::NotFound(name.to_owned());
@@ -208,18 +182,11 @@ async fn resolve_addresses(
             Err(error) => failure = error,
         }
     }
-    if ips.is_empty() {
-        Err(failure)
-    } else {
-        Ok((ips, ttl))
-    }
+    if ips.is_empty() { Err(failure) } else { Ok((ips, ttl)) }
 }
 
 fn collect(found: impl IntoIterator<Item = (SocketAddr, Duration)>) -> Resolved {
-    let mut resolved = Resolved {
-        addrs: Vec::new(),
-        ttl: Duration::MAX,
-    };
+    let mut resolved = Resolved { addrs: Vec::new(), ttl: Duration::MAX };
     for (addr, ttl) in found {
         if resolved.addrs.len() < ADDRESSES_MAX && !resolved.addrs.contains(&addr) {
             resolved.addrs.push(addr);
@@ -230,41 +197,20 @@ fn collect(found: impl IntoIterator<Item = (SocketAddr, Duration)>) -> Resolved 
 }
 
 fn local(ips: impl IntoIterator<Item = IpAddr>, port: u16) -> Resolved {
-    collect(
-        ips.into_iter()
-            .map(|ip| (SocketAddr::new(ip, port), TTL_LOCAL)),
-    )
+    collect(ips.into_iter().map(|ip| (SocketAddr::new(ip, port), TTL_LOCAL)))
 }
 
 fn parse_literal(name: &str) -> Option<IpAddr> {
-    name.strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(name)
-        .parse()
-        .ok()
+    name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name).parse().ok()
 }
 
 /// The first label of a pod's name in cluster DNS is its address with dashes.
 fn parse_dashed(target: &str) -> Option<IpAddr> {
     let label = target.split('.').next()?;
-    label
-        .replace('-', ".")
-        .parse::<Ipv4Addr>()
-        .map(IpAddr::V4)
-        .ok()
-        .or_else(|| {
-            // A label cannot begin or end with a dash, so `::1` is written `0--1`: both forms parse.
-            label
-                .contains('-')
-                .then(|| {
-                    label
-                        .replace('-', ":")
-                        .parse::<Ipv6Addr>()
-                        .map(IpAddr::V6)
-                        .ok()
-                })
-                .flatten()
-        })
+    label.replace('-', ".").parse::<Ipv4Addr>().map(IpAddr::V4).ok().or_else(|| {
+        // A label cannot begin or end with a dash, so `::1` is written `0--1`: both forms parse.
+        label.contains('-').then(|| label.replace('-', ":").parse::<Ipv6Addr>().map(IpAddr::V6).ok()).flatten()
+    })
 }
 
 /// Records of the asked type, and the additional ones. Found to have none: an empty list.
@@ -277,24 +223,15 @@ async fn query(conf: &ResolvConf, name: &str, record_type: RecordType) -> Result
     for _ in 0..conf.attempts {
         for server in &conf.servers {
             let mut id = [0; 2];
-            SystemRandom::new()
-                .fill(&mut id)
-                .map_err(|_| Error::Unavailable(name.into(), "no randomness".into()))?;
+            SystemRandom::new().fill(&mut id).map_err(|_| Error::Unavailable(name.into(), "no randomness".into()))?;
             let question = message::encode_question(u16::from_be_bytes(id), name, record_type)
                 .ok_or_else(|| Error::BadName(name.to_owned()))?;
             let deadline = Instant::now() + conf.timeout;
             match time::timeout_at(deadline, ask(*server, &question)).await {
-                Ok(Ok(Answer::Records {
-                    records,
-                    additional,
-                })) => return Ok((records, additional)),
+                Ok(Ok(Answer::Records { records, additional })) => return Ok((records, additional)),
                 Ok(Ok(Answer::NoSuchName)) => return Err(Error::NotFound(name.to_owned())),
-                Ok(Ok(Answer::ServerFailure(code))) => {
-                    why = format!("{SERVER_FAILURE} {code} from {server}")
-                }
-                Ok(Ok(Answer::Truncated)) => {
-                    why = format!("{server} truncated its answer over TCP")
-                }
+                Ok(Ok(Answer::ServerFailure(code))) => why = format!("{SERVER_FAILURE} {code} from {server}"),
+                Ok(Ok(Answer::Truncated)) => why = format!("{server} truncated its answer over TCP"),
                 Ok(Err(error)) => why = format!("{server}: {error}"),
                 Err(_) => why = format!("{server}: no answer in {} s", conf.timeout.as_secs()),
             }
@@ -305,11 +242,7 @@ async fn query(conf: &ResolvConf, name: &str, record_type: RecordType) -> Result
 
 /// One question to one server. The socket is connected, so that datagrams of others never arrive.
 async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Answer> {
-    let any: IpAddr = if server.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(question).await?;
@@ -329,9 +262,7 @@ async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Answer> {
 async fn ask_by_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(question.len()).map_err(|_| malformed())?;
-    stream
-        .write_all(&[&length.to_be_bytes(), question].concat())
-        .await?;
+    stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
     message::parse_answer(&answer, question).map_err(|_| malformed())

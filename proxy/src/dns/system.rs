@@ -45,9 +45,7 @@ impl ResolvConf {
                     conf.servers.extend(words.next().and_then(parse_server));
                 }
                 Some("search" | "domain") => {
-                    conf.search = words
-                        .map(|word| word.trim_end_matches('.').to_ascii_lowercase())
-                        .collect();
+                    conf.search = words.map(|word| word.trim_end_matches('.').to_ascii_lowercase()).collect();
                     conf.search.retain(|domain| !domain.is_empty());
                 }
                 Some("options") => words.for_each(|word| conf.apply_option(word)),
@@ -81,11 +79,7 @@ impl ResolvConf {
         if let Some(absolute) = lower.strip_suffix('.') {
             return vec![absolute.to_owned()];
         }
-        let mut names: Vec<String> = self
-            .search
-            .iter()
-            .map(|domain| format!("{lower}.{domain}"))
-            .collect();
+        let mut names: Vec<String> = self.search.iter().map(|domain| format!("{lower}.{domain}")).collect();
         let dots = lower.bytes().filter(|byte| *byte == b'.').count();
         names.insert(if dots >= self.ndots { 0 } else { names.len() }, lower);
         names
@@ -110,9 +104,7 @@ pub fn find_in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
         .filter_map(|line| {
             let mut words = line.split('#').next()?.split_whitespace();
             let address: IpAddr = words.next()?.parse().ok()?;
-            words
-                .any(|word| word.trim_end_matches('.').eq_ignore_ascii_case(name))
-                .then_some(address)
+            words.any(|word| word.trim_end_matches('.').eq_ignore_ascii_case(name)).then_some(address)
         })
         .collect()
 }
@@ -127,25 +119,11 @@ mod tests {
             "search ns.svc.cluster.local svc.cluster.local. cluster.local\nnameserver 10.96.0.10\nnameserver fd96::a\n\
              options ndots:5 timeout:1 attempts:9 edns0\n# nameserver 1.1.1.1\nnonsense\nnameserver not-an-address\n",
         );
-        assert_eq!(
-            conf.servers,
-            [
-                "10.96.0.10:53".parse().unwrap(),
-                "[fd96::a]:53".parse().unwrap()
-            ]
-        );
-        assert_eq!(
-            (conf.ndots, conf.timeout, conf.attempts),
-            (5, Duration::from_secs(1), ATTEMPTS_MAX)
-        );
+        assert_eq!(conf.servers, ["10.96.0.10:53".parse().unwrap(), "[fd96::a]:53".parse().unwrap()]);
+        assert_eq!((conf.ndots, conf.timeout, conf.attempts), (5, Duration::from_secs(1), ATTEMPTS_MAX));
         assert_eq!(
             conf.candidates("web.emoji"),
-            [
-                "web.emoji.ns.svc.cluster.local",
-                "web.emoji.svc.cluster.local",
-                "web.emoji.cluster.local",
-                "web.emoji"
-            ]
+            ["web.emoji.ns.svc.cluster.local", "web.emoji.svc.cluster.local", "web.emoji.cluster.local", "web.emoji"]
         );
         assert_eq!(conf.candidates("Web.Emoji."), ["web.emoji"]);
         assert_eq!(conf.candidates("a.b.c.d.e.f")[0], "a.b.c.d.e.f");
@@ -153,22 +131,15 @@ mod tests {
 
     #[test]
     fn asks_this_machine_when_no_server_is_named() {
-        assert_eq!(
-            ResolvConf::parse("").servers,
-            ["127.0.0.1:53".parse().unwrap()]
-        );
+        assert_eq!(ResolvConf::parse("").servers, ["127.0.0.1:53".parse().unwrap()]);
     }
 
     #[test]
     fn finds_all_addresses_of_a_host() {
-        let hosts =
-            "127.0.0.1 localhost\n10.0.0.1 web WEB.ns # note\n::1 localhost\nfd00::1\tweb.ns\n";
+        let hosts = "127.0.0.1 localhost\n10.0.0.1 web WEB.ns # note\n::1 localhost\nfd00::1\tweb.ns\n";
         assert_eq!(
             find_in_hosts(hosts, "web.ns."),
-            [
-                "10.0.0.1".parse::<IpAddr>().unwrap(),
-                "fd00::1".parse().unwrap()
-            ]
+            ["10.0.0.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]
         );
         assert!(find_in_hosts(hosts, "note").is_empty());
     }

@@ -39,16 +39,9 @@ fn apply(options: &Options) -> Result<(), String> {
     if options.has_ipv6 && Path::new("/proc/net/if_inet6").exists() {
         families.push(Family::Ipv6);
     } else if options.has_ipv6 {
-        log(
-            options,
-            LogLevel::Info,
-            "the kernel has no IPv6: only IPv4 is redirected",
-        );
+        log(options, LogLevel::Info, "the kernel has no IPv6: only IPv4 is redirected");
     }
-    let tables: Vec<Table> = families
-        .into_iter()
-        .map(|family| Table::new(family, options))
-        .collect();
+    let tables: Vec<Table> = families.into_iter().map(|family| Table::new(family, options)).collect();
     let text = tables.iter().map(ToString::to_string).collect::<String>();
     if options.is_simulation {
         print!("{text}");
@@ -69,11 +62,7 @@ fn apply(options: &Options) -> Result<(), String> {
         fs::write(CLOSE_WAIT_SYSCTL, seconds.to_string())
             .map_err(|error| format!("write {seconds} to {CLOSE_WAIT_SYSCTL}: {error}"))?;
     }
-    let versions = if tables.len() == 2 {
-        "IPv4 and IPv6"
-    } else {
-        "IPv4"
-    };
+    let versions = if tables.len() == 2 { "IPv4 and IPv6" } else { "IPv4" };
     let message = format!(
         "inbound TCP goes to port {}, outbound to {} ({versions})",
         options.inbound_port, options.outbound_port
@@ -92,11 +81,7 @@ fn log(options: &Options, level: LogLevel, message: &str) {
         LogLevel::Debug => "debug",
     };
     if options.log_is_json {
-        let escaped = message
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n")
-            .replace('\t', "\\t");
+        let escaped = message.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
         eprintln!("{{\"level\":\"{name}\",\"component\":\"init\",\"message\":\"{escaped}\"}}");
     } else {
         eprintln!("init: {name}: {message}");

@@ -44,11 +44,7 @@ const VERDICT_RETURN: i32 = -5;
 
 /// Puts `tables` in place of whatever tables of our name there are, in one transaction.
 pub fn install(tables: &[Table]) -> io::Result<()> {
-    let socket = Socket::new(
-        Domain::from(libc::AF_NETLINK),
-        Type::RAW,
-        Some(Protocol::from(NETLINK_NETFILTER)),
-    )?;
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_NETFILTER)))?;
     socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
     let mut stale = Vec::new();
     for family in [Family::Ipv4, Family::Ipv6] {
@@ -62,21 +58,11 @@ pub fn install(tables: &[Table]) -> io::Result<()> {
 
 fn has_table(socket: &Socket, family: Family) -> io::Result<bool> {
     let mut batch = Batch::default();
-    batch.message(
-        GET_TABLE,
-        ACKNOWLEDGE,
-        family_number(family),
-        |attributes| attributes.text(1, TABLE),
-    );
+    batch.message(GET_TABLE, ACKNOWLEDGE, family_number(family), |attributes| attributes.text(1, TABLE));
     match transact(socket, &batch) {
         Ok(()) => Ok(true),
         // No such table, or no such family in this kernel.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP)
-            ) =>
-        {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {
             Ok(false)
         }
         Err(error) => Err(error),
@@ -93,8 +79,7 @@ fn transact(socket: &Socket, batch: &Batch) -> io::Result<()> {
         let mut rest = &buffer[..length];
         while let Some((reply, after)) = split_message(rest) {
             rest = after;
-            let word =
-                |at: usize| Some(u32::from_ne_bytes(reply.get(at..at + 4)?.try_into().ok()?));
+            let word = |at: usize| Some(u32::from_ne_bytes(reply.get(at..at + 4)?.try_into().ok()?));
             let (Some(kind), Some(sequence)) = (word(4).map(|word| word as u16), word(8)) else {
                 continue;
             };
@@ -112,36 +97,23 @@ fn transact(socket: &Socket, batch: &Batch) -> io::Result<()> {
 fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     let message = bytes.get(..length.max(HEADER_BYTES))?;
-    Some((
-        message,
-        bytes.get(length.next_multiple_of(4)..).unwrap_or_default(),
-    ))
+    Some((message, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
 fn encode_batch(tables: &[Table], stale: &[Family]) -> Batch {
     let mut batch = Batch::default();
     batch.message(BATCH_BEGIN, 0, 0, |_| {});
     for family in stale {
-        batch.message(DELETE_TABLE, 0, family_number(*family), |attributes| {
-            attributes.text(1, TABLE)
-        });
+        batch.message(DELETE_TABLE, 0, family_number(*family), |attributes| attributes.text(1, TABLE));
     }
     for table in tables {
         let family = family_number(table.family);
         // Made so that it can be deleted, whether it was there or not, and made anew.
-        batch.message(NEW_TABLE, CREATE, family, |attributes| {
-            attributes.text(1, TABLE)
-        });
-        batch.message(DELETE_TABLE, 0, family, |attributes| {
-            attributes.text(1, TABLE)
-        });
-        batch.message(NEW_TABLE, CREATE, family, |attributes| {
-            attributes.text(1, TABLE)
-        });
+        batch.message(NEW_TABLE, CREATE, family, |attributes| attributes.text(1, TABLE));
+        batch.message(DELETE_TABLE, 0, family, |attributes| attributes.text(1, TABLE));
+        batch.message(NEW_TABLE, CREATE, family, |attributes| attributes.text(1, TABLE));
         for chain in &table.chains {
-            batch.message(NEW_CHAIN, CREATE, family, |attributes| {
-                encode_chain(attributes, chain)
-            });
+            batch.message(NEW_CHAIN, CREATE, family, |attributes| encode_chain(attributes, chain));
             for rule in &chain.rules {
                 batch.message(NEW_RULE, CREATE | APPEND, family, |attributes| {
                     encode_rule(attributes, chain, rule);
@@ -183,9 +155,7 @@ fn encode_rule(attributes: &mut Attributes, chain: &Chain, rule: &Rule) {
         match rule.verdict {
             Verdict::Return => list.expression("immediate", |data| {
                 data.number(1, VERDICT_REGISTER);
-                data.nested(2, |value| {
-                    value.nested(2, |verdict| verdict.number(1, VERDICT_RETURN as u32))
-                });
+                data.nested(2, |value| value.nested(2, |verdict| verdict.number(1, VERDICT_RETURN as u32)));
             }),
             Verdict::Redirect(port) => {
                 list.expression("immediate", |data| {
@@ -242,11 +212,7 @@ fn encode_source(list: &mut Attributes, Subnet { address, prefix }: &Subnet) {
             !(0xff_u16 >> bits) as u8
         })
         .collect();
-    let network: Vec<u8> = address
-        .iter()
-        .zip(&mask)
-        .map(|(byte, mask)| byte & mask)
-        .collect();
+    let network: Vec<u8> = address.iter().zip(&mask).map(|(byte, mask)| byte & mask).collect();
     list.payload(NETWORK_HEADER, offset, address.len() as u32);
     list.expression("bitwise", |data| {
         data.number(1, REGISTER);
@@ -276,11 +242,7 @@ impl Batch {
             self.awaited = self.count;
         }
         // The head of a batch names the subsystem, other messages leave it zero.
-        let resource = if kind == BATCH_BEGIN || kind == BATCH_END {
-            SUBSYSTEM_NFTABLES
-        } else {
-            0
-        };
+        let resource = if kind == BATCH_BEGIN || kind == BATCH_END { SUBSYSTEM_NFTABLES } else { 0 };
         self.bytes.extend([0; 4]);
         self.bytes.extend(kind.to_ne_bytes());
         self.bytes.extend(flags.to_ne_bytes());

@@ -82,9 +82,7 @@ impl Options {
         let id = |name: &str| -> Result<Option<u32>, String> {
             let id = args.get(name, |value| match value.parse::<i64>() {
                 Ok(-1) => Ok(None),
-                Ok(number) => u32::try_from(number)
-                    .map(Some)
-                    .map_err(|_| "is out of range".to_owned()),
+                Ok(number) => u32::try_from(number).map(Some).map_err(|_| "is out of range".to_owned()),
                 Err(_) => Err("is not a number".to_owned()),
             })?;
             Ok(id.flatten())
@@ -101,15 +99,11 @@ impl Options {
             outbound_ports_ignored: port_ranges(&args, "outbound-ports-to-ignore")?,
             subnets_ignored: subnets(&args, "subnets-to-ignore")?,
             close_wait_timeout_s: id("timeout-close-wait-secs")?.filter(|seconds| *seconds != 0),
-            netns: args
-                .get("netns", |path| Ok(PathBuf::from(path)))?
-                .filter(|path| !path.as_os_str().is_empty()),
+            netns: args.get("netns", |path| Ok(PathBuf::from(path)))?.filter(|path| !path.as_os_str().is_empty()),
             has_ipv6: args.get_bool("ipv6")?.unwrap_or(true),
             is_simulation: args.get_bool("simulate")?.unwrap_or(false),
             log_is_json: args.get("log-format", parse_log_format)?.unwrap_or(false),
-            log_level: args
-                .get("log-level", parse_log_level)?
-                .unwrap_or(LogLevel::Info),
+            log_level: args.get("log-level", parse_log_level)?.unwrap_or(LogLevel::Info),
         })
         .and_then(|options| {
             args.get_bool("use-wait-flag")?;
@@ -119,11 +113,7 @@ impl Options {
 }
 
 fn parse_port(value: &str) -> Result<u16, String> {
-    value
-        .parse()
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or_else(|| "is not a port (1 to 65535)".to_owned())
+    value.parse().ok().filter(|port| *port != 0).ok_or_else(|| "is not a port (1 to 65535)".to_owned())
 }
 
 fn parse_mark(value: &str) -> Result<u32, String> {
@@ -132,10 +122,7 @@ fn parse_mark(value: &str) -> Result<u32, String> {
         None => value.parse(),
     };
     // Zero is the mark of every packet that nobody marked.
-    parsed
-        .ok()
-        .filter(|mark| *mark != 0)
-        .ok_or_else(|| "is not a packet mark (1 to 4294967295)".to_owned())
+    parsed.ok().filter(|mark| *mark != 0).ok_or_else(|| "is not a packet mark (1 to 4294967295)".to_owned())
 }
 
 /// Sorted, with ranges that touch made one.
@@ -143,11 +130,7 @@ fn port_ranges(args: &Arguments, name: &str) -> Result<Vec<PortRange>, String> {
     let mut ranges = args.get_list(name, |item| {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
         let range = PortRange(parse_port(first.trim())?, parse_port(last.trim())?);
-        if range.0 > range.1 {
-            Err("ends before it begins".to_owned())
-        } else {
-            Ok(range)
-        }
+        if range.0 > range.1 { Err("ends before it begins".to_owned()) } else { Ok(range) }
     })?;
     ranges.sort_unstable();
     ranges.dedup_by(|next, kept| {
@@ -166,15 +149,10 @@ fn port_ranges(args: &Arguments, name: &str) -> Result<Vec<PortRange>, String> {
 fn subnets(args: &Arguments, name: &str) -> Result<Vec<Subnet>, String> {
     let subnets = args.get_list(name, |item| {
         let (address, prefix) = item.split_once('/').ok_or("is not a subnet in CIDR form")?;
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| "is not a subnet in CIDR form")?;
+        let address: IpAddr = address.parse().map_err(|_| "is not a subnet in CIDR form")?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.parse().ok().filter(|prefix| *prefix <= bits);
-        Ok(Subnet {
-            address,
-            prefix: prefix.ok_or_else(|| format!("has a prefix outside 0 to {bits}"))?,
-        })
+        Ok(Subnet { address, prefix: prefix.ok_or_else(|| format!("has a prefix outside 0 to {bits}"))? })
     })?;
     if subnets.len() > SUBNETS_MAX {
         return Err(format!("--{name}: more than {SUBNETS_MAX} subnets"));
@@ -205,12 +183,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Options, String> {
         let line = format!("--incoming-proxy-port 4143 --outgoing-proxy-port 4140 {line}");
-        Options::parse(
-            &line
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -223,23 +196,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!((options.inbound_port, options.outbound_port), (4143, 4140));
-        assert_eq!(
-            (options.proxy_uid, options.proxy_gid, options.has_ipv6),
-            (Some(2102), None, false)
-        );
-        assert_eq!(
-            options.inbound_ports_ignored,
-            [
-                PortRange(100, 200),
-                PortRange(4190, 4191),
-                PortRange(4567, 4568)
-            ]
-        );
+        assert_eq!((options.proxy_uid, options.proxy_gid, options.has_ipv6), (Some(2102), None, false));
+        assert_eq!(options.inbound_ports_ignored, [PortRange(100, 200), PortRange(4190, 4191), PortRange(4567, 4568)]);
         assert_eq!(options.subnets_ignored.len(), 2);
-        assert_eq!(
-            (options.close_wait_timeout_s, options.log_level),
-            (None, LogLevel::Debug)
-        );
+        assert_eq!((options.close_wait_timeout_s, options.log_level), (None, LogLevel::Debug));
     }
 
     #[test]
@@ -247,47 +207,20 @@ mod tests {
         for (line, expected) in [
             ("--proxy-uid x", "--proxy-uid: \"x\" is not a number"),
             ("--proxy-uid -2", "--proxy-uid: \"-2\" is out of range"),
-            (
-                "--proxy-mark 0",
-                "--proxy-mark: \"0\" is not a packet mark (1 to 4294967295)",
-            ),
-            (
-                "--inbound-ports-to-ignore 1,70000",
-                "--inbound-ports-to-ignore: \"70000\" is not a port (1 to 65535)",
-            ),
-            (
-                "--outbound-ports-to-ignore 9-1",
-                "--outbound-ports-to-ignore: \"9-1\" ends before it begins",
-            ),
-            (
-                "--subnets-to-ignore 10.0.0.0",
-                "--subnets-to-ignore: \"10.0.0.0\" is not a subnet in CIDR form",
-            ),
-            (
-                "--subnets-to-ignore 10.0.0.0/33",
-                "--subnets-to-ignore: \"10.0.0.0/33\" has a prefix outside 0 to 32",
-            ),
+            ("--proxy-mark 0", "--proxy-mark: \"0\" is not a packet mark (1 to 4294967295)"),
+            ("--inbound-ports-to-ignore 1,70000", "--inbound-ports-to-ignore: \"70000\" is not a port (1 to 65535)"),
+            ("--outbound-ports-to-ignore 9-1", "--outbound-ports-to-ignore: \"9-1\" ends before it begins"),
+            ("--subnets-to-ignore 10.0.0.0", "--subnets-to-ignore: \"10.0.0.0\" is not a subnet in CIDR form"),
+            ("--subnets-to-ignore 10.0.0.0/33", "--subnets-to-ignore: \"10.0.0.0/33\" has a prefix outside 0 to 32"),
             ("--ipv6=no", "--ipv6: \"no\" is neither true nor false"),
-            (
-                "--log-level loud",
-                "--log-level: \"loud\" is not a log level",
-            ),
-            (
-                "--log-format xml",
-                "--log-format: \"xml\" is neither plain nor json",
-            ),
-            (
-                "--outgoing-proxy-port 0",
-                "--outgoing-proxy-port: \"0\" is not a port (1 to 65535)",
-            ),
+            ("--log-level loud", "--log-level: \"loud\" is not a log level"),
+            ("--log-format xml", "--log-format: \"xml\" is neither plain nor json"),
+            ("--outgoing-proxy-port 0", "--outgoing-proxy-port: \"0\" is not a port (1 to 65535)"),
             ("--bogus", "--bogus: unknown flag"),
             ("word", "\"word\": unexpected argument"),
         ] {
             assert_eq!(parse(line).unwrap_err(), expected);
         }
-        assert_eq!(
-            Options::parse(&[]).unwrap_err(),
-            "--incoming-proxy-port: is required"
-        );
+        assert_eq!(Options::parse(&[]).unwrap_err(), "--incoming-proxy-port: is required");
     }
 }

@@ -58,10 +58,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(family: Family, options: &Options) -> Self {
-        Self {
-            family,
-            chains: [inbound(family, options), outbound(options)],
-        }
+        Self { family, chains: [inbound(family, options), outbound(options)] }
     }
 }
 
@@ -69,56 +66,33 @@ fn inbound(family: Family, options: &Options) -> Chain {
     let redirect = Verdict::Redirect(options.inbound_port);
     let is_ours = |subnet: &&Subnet| subnet.address.is_ipv4() == (family == Family::Ipv4);
     let mut rules = ignore_ports(&options.inbound_ports_ignored);
-    rules.extend(
-        options
-            .subnets_ignored
-            .iter()
-            .filter(is_ours)
-            .map(|subnet| Rule {
-                condition: Match::From(*subnet),
-                verdict: Verdict::Return,
-                comment: "ignore subnet",
-            }),
-    );
+    rules.extend(options.subnets_ignored.iter().filter(is_ours).map(|subnet| Rule {
+        condition: Match::From(*subnet),
+        verdict: Verdict::Return,
+        comment: "ignore subnet",
+    }));
     if options.inbound_ports.is_empty() {
-        rules.push(Rule {
-            condition: Match::Tcp,
-            verdict: redirect,
-            comment: "redirect all inbound to the proxy",
-        });
+        rules.push(Rule { condition: Match::Tcp, verdict: redirect, comment: "redirect all inbound to the proxy" });
     }
     rules.extend(options.inbound_ports.iter().map(|range| Rule {
         condition: Match::TcpPort(*range),
         verdict: redirect,
         comment: "redirect port to the proxy",
     }));
-    Chain {
-        hook: Hook::Prerouting,
-        rules,
-    }
+    Chain { hook: Hook::Prerouting, rules }
 }
 
 fn outbound(options: &Options) -> Chain {
     let exempt = [
-        options
-            .proxy_uid
-            .map(|uid| (Match::SocketUid(uid), "ignore the proxy's user")),
-        options
-            .proxy_gid
-            .map(|gid| (Match::SocketGid(gid), "ignore the proxy's group")),
-        options
-            .proxy_mark
-            .map(|mark| (Match::Mark(mark), "ignore the proxy's mark")),
+        options.proxy_uid.map(|uid| (Match::SocketUid(uid), "ignore the proxy's user")),
+        options.proxy_gid.map(|gid| (Match::SocketGid(gid), "ignore the proxy's group")),
+        options.proxy_mark.map(|mark| (Match::Mark(mark), "ignore the proxy's mark")),
         Some((Match::ToLoopback, "ignore loopback")),
     ];
     let mut rules: Vec<Rule> = exempt
         .into_iter()
         .flatten()
-        .map(|(condition, comment)| Rule {
-            condition,
-            verdict: Verdict::Return,
-            comment,
-        })
+        .map(|(condition, comment)| Rule { condition, verdict: Verdict::Return, comment })
         .collect();
     rules.extend(ignore_ports(&options.outbound_ports_ignored));
     rules.push(Rule {
@@ -126,10 +100,7 @@ fn outbound(options: &Options) -> Chain {
         verdict: Verdict::Redirect(options.outbound_port),
         comment: "redirect all outbound to the proxy",
     });
-    Chain {
-        hook: Hook::Output,
-        rules,
-    }
+    Chain { hook: Hook::Output, rules }
 }
 
 fn ignore_ports(ranges: &[PortRange]) -> Vec<Rule> {
@@ -152,27 +123,16 @@ impl Hook {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let family = if self.family == Family::Ipv4 {
-            "ip"
-        } else {
-            "ip6"
-        };
+        let family = if self.family == Family::Ipv4 { "ip" } else { "ip6" };
         writeln!(f, "table {family} {TABLE} {{")?;
         for (at, chain) in self.chains.iter().enumerate() {
             let name = chain.hook.name();
             // nft knows the word for this priority in the one hook alone.
-            let priority = if chain.hook == Hook::Prerouting {
-                "dstnat"
-            } else {
-                "-100"
-            };
+            let priority = if chain.hook == Hook::Prerouting { "dstnat" } else { "-100" };
             if at > 0 {
                 writeln!(f)?;
             }
-            writeln!(
-                f,
-                "\tchain {name} {{\n\t\ttype nat hook {name} priority {priority}; policy accept;"
-            )?;
+            writeln!(f, "\tchain {name} {{\n\t\ttype nat hook {name} priority {priority}; policy accept;")?;
             for rule in &chain.rules {
                 writeln!(f, "\t\t{rule}")?;
             }
@@ -194,9 +154,7 @@ impl fmt::Display for Rule {
                 write!(f, "{family} saddr {address}/{prefix}")?;
             }
             Match::Tcp => write!(f, "meta l4proto tcp")?,
-            Match::TcpPort(PortRange(first, last)) if first == last => {
-                write!(f, "tcp dport {first}")?
-            }
+            Match::TcpPort(PortRange(first, last)) if first == last => write!(f, "tcp dport {first}")?,
             Match::TcpPort(PortRange(first, last)) => write!(f, "tcp dport {first}-{last}")?,
         }
         match self.verdict {

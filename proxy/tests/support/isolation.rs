@@ -20,11 +20,7 @@ macro_rules! isolated {
 /// `name` is the path of a function inside the test: `proxy::init::redirects::here`.
 pub fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
     if env::var_os(INSIDE).is_some() {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(body());
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body());
         return;
     }
     let unshare = unshare_flags();
@@ -43,38 +39,22 @@ pub fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{test} in its namespaces:\n{text}"
-    );
+    assert!(output.status.success() && text.contains("1 passed"), "{test} in its namespaces:\n{text}");
 }
 
 fn unshare_flags() -> Result<&'static [&'static str], String> {
     let mut why = String::new();
-    for flags in [
-        &["--net", "--pid"][..],
-        &["--user", "--map-root-user", "--net", "--pid"],
-    ] {
-        match Command::new("unshare")
-            .args(flags)
-            .args(["--fork", "nft", "list", "ruleset"])
-            .output()
-        {
+    for flags in [&["--net", "--pid"][..], &["--user", "--map-root-user", "--net", "--pid"]] {
+        match Command::new("unshare").args(flags).args(["--fork", "nft", "list", "ruleset"]).output() {
             Ok(output) if output.status.success() => return Ok(flags),
             Ok(output) => why = String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => why = error.to_string(),
         }
     }
-    Err(format!(
-        "no network namespace with nftables can be made here: {}",
-        why.trim()
-    ))
+    Err(format!("no network namespace with nftables can be made here: {}", why.trim()))
 }
 
 /// Whether more users than one exist here, so that a process can be the proxy's by its user.
 pub fn has_users() -> bool {
-    !std::fs::read_to_string("/proc/self/uid_map")
-        .unwrap()
-        .trim()
-        .ends_with(" 1")
+    !std::fs::read_to_string("/proc/self/uid_map").unwrap().trim().ends_with(" 1")
 }

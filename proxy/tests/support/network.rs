@@ -31,11 +31,7 @@ pub struct Pod {
 impl Network {
     /// Makes the namespace that the test runs in the node.
     pub fn new() -> Self {
-        ip(&[
-            "link set lo up",
-            "addr add 10.99.0.1/32 dev lo",
-            "addr add fd99::1/128 dev lo nodad",
-        ]);
+        ip(&["link set lo up", "addr add 10.99.0.1/32 dev lo", "addr add fd99::1/128 dev lo nodad"]);
         fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
         fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
         Self { pods: 0 }
@@ -53,15 +49,9 @@ impl Network {
         let v4 = Ipv4Addr::new(10, 42, 0, number);
         let v6 = Ipv6Addr::new(0xfd42, 0, 0, 0, 0, 0, 0, number.into());
         let veth = format!("link add v{number} type veth peer name eth0 netns /proc/self/fd/0");
-        let added = Command::new("ip")
-            .args(veth.split(' '))
-            .stdin(namespace.try_clone().unwrap())
-            .status();
+        let added = Command::new("ip").args(veth.split(' ')).stdin(namespace.try_clone().unwrap()).status();
         assert!(added.unwrap().success());
-        ip(&[
-            &format!("addr add fe80::1/64 dev v{number} nodad"),
-            &format!("link set v{number} up"),
-        ]);
+        ip(&[&format!("addr add fe80::1/64 dev v{number} nodad"), &format!("link set v{number} up")]);
         let pod = Pod { v4, v6, namespace };
         pod.run(move || async move {
             ip(&[
@@ -74,10 +64,7 @@ impl Network {
             ]);
         })
         .await;
-        ip(&[
-            &format!("route add {v4} dev v{number}"),
-            &format!("route add {v6} dev v{number}"),
-        ]);
+        ip(&[&format!("route add {v4} dev v{number}"), &format!("route add {v6} dev v{number}")]);
         pod
     }
 }
@@ -93,14 +80,8 @@ impl Pod {
         let namespace = self.namespace.clone();
         thread::spawn(move || {
             // SAFETY: setns changes this thread alone and reads an open descriptor.
-            assert_eq!(
-                unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) },
-                0
-            );
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let local = tokio::task::LocalSet::new();
             let _ = sender.send(local.block_on(&runtime, body()));
         });
@@ -108,10 +89,7 @@ impl Pod {
     }
 
     /// Starts something in the pod that runs until the test ends, once `body` has sent that it is up.
-    pub async fn start<F, T>(
-        &self,
-        body: impl FnOnce(oneshot::Sender<T>) -> F + Send + 'static,
-    ) -> T
+    pub async fn start<F, T>(&self, body: impl FnOnce(oneshot::Sender<T>) -> F + Send + 'static) -> T
     where
         F: Future<Output = ()>,
         T: Send + 'static,
@@ -123,11 +101,7 @@ impl Pod {
     }
 
     pub fn ip(&self, is_v6: bool) -> IpAddr {
-        if is_v6 {
-            self.v6.into()
-        } else {
-            self.v4.into()
-        }
+        if is_v6 { self.v6.into() } else { self.v4.into() }
     }
 }
 
@@ -146,9 +120,5 @@ pub fn ip(commands: &[&str]) {
     }
     drop(stdin);
     let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "ip {commands:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "ip {commands:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

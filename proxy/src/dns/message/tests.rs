@@ -4,9 +4,7 @@ fn respond(question: &[u8], flags: [u8; 2], counts: [u16; 3], body: &[u8]) -> Ve
     let mut out = question[..2].to_vec();
     out.extend(flags);
     out.extend([0, 1]);
-    counts
-        .iter()
-        .for_each(|count| out.extend(count.to_be_bytes()));
+    counts.iter().for_each(|count| out.extend(count.to_be_bytes()));
     out.extend(&question[HEADER_BYTES..]);
     out.extend(body);
     out
@@ -50,11 +48,7 @@ fn reads_addresses_through_aliases_with_the_shortest_ttl() {
     let found = records(parse_answer(&respond(&asked, OK, [3, 0, 0], &body), &asked).unwrap());
     assert_eq!(
         found,
-        [Record {
-            name: "www.ns".into(),
-            ttl: Duration::from_secs(5),
-            data: Data::Address([10, 0, 0, 1].into())
-        }]
+        [Record { name: "www.ns".into(), ttl: Duration::from_secs(5), data: Data::Address([10, 0, 0, 1].into()) }]
     );
 }
 
@@ -62,25 +56,12 @@ fn reads_addresses_through_aliases_with_the_shortest_ttl() {
 fn reads_services_and_their_additional_addresses() {
     let asked = question(RecordType::Srv);
     let srv = [b"\x00\x00\x00\x64\x1f\x96".as_slice(), b"\x03pod\x02ns\x00"].concat();
-    let body = [
-        record(&NAME, 33, 30, &srv),
-        record(b"\x03pod\x02ns\x00", 28, 9, &[1; 16]),
-    ]
-    .concat();
-    let Answer::Records {
-        records,
-        additional,
-    } = parse_answer(&respond(&asked, OK, [1, 0, 1], &body), &asked).unwrap()
+    let body = [record(&NAME, 33, 30, &srv), record(b"\x03pod\x02ns\x00", 28, 9, &[1; 16])].concat();
+    let Answer::Records { records, additional } = parse_answer(&respond(&asked, OK, [1, 0, 1], &body), &asked).unwrap()
     else {
         panic!()
     };
-    assert_eq!(
-        records[0].data,
-        Data::Service {
-            port: 8086,
-            target: "pod.ns".into()
-        }
-    );
+    assert_eq!(records[0].data, Data::Service { port: 8086, target: "pod.ns".into() });
     assert_eq!(additional[0].data, Data::Address([1u8; 16].into()));
 }
 
@@ -99,10 +80,7 @@ fn refuses_answers_to_other_questions() {
     let other_id = encode_question(8, "web.ns", RecordType::A).unwrap();
     let other_name = encode_question(7, "wob.ns", RecordType::A).unwrap();
     for other in [other_id, other_name, question(RecordType::Aaaa)] {
-        assert_eq!(
-            parse_answer(&respond(&other, OK, [0; 3], &[]), &asked),
-            Err(Rejected::NotOurs)
-        );
+        assert_eq!(parse_answer(&respond(&other, OK, [0; 3], &[]), &asked), Err(Rejected::NotOurs));
     }
     assert_eq!(parse_answer(&asked, &asked), Err(Rejected::NotOurs));
 }
@@ -113,16 +91,10 @@ fn refuses_compression_loops_and_overruns() {
     let at = asked.len() as u8;
     for name in [[0xc0, at], [0xff, 0xff], [0x80, 0]] {
         let body = record(&name, 1, 1, &[1, 2, 3, 4]);
-        assert_eq!(
-            parse_answer(&respond(&asked, OK, [1, 0, 0], &body), &asked),
-            Err(Rejected::Malformed)
-        );
+        assert_eq!(parse_answer(&respond(&asked, OK, [1, 0, 0], &body), &asked), Err(Rejected::Malformed));
     }
     let long = record(&NAME, 1, 1, &[1, 2, 3, 4, 5]);
-    assert_eq!(
-        parse_answer(&respond(&asked, OK, [1, 0, 0], &long), &asked),
-        Err(Rejected::Malformed)
-    );
+    assert_eq!(parse_answer(&respond(&asked, OK, [1, 0, 0], &long), &asked), Err(Rejected::Malformed));
 }
 
 #[test]
@@ -146,9 +118,6 @@ fn never_panics_on_cut_or_changed_messages() {
 fn refuses_names_that_do_not_fit() {
     assert_eq!(encode_question(1, "a..b", RecordType::A), None);
     assert_eq!(encode_question(1, &"a".repeat(64), RecordType::A), None);
-    assert_eq!(
-        encode_question(1, &vec!["abcdefg"; 40].join("."), RecordType::A),
-        None
-    );
+    assert_eq!(encode_question(1, &vec!["abcdefg"; 40].join("."), RecordType::A), None);
     assert_eq!(encode_question(1, "", RecordType::A), None);
 }

@@ -52,18 +52,12 @@ fn answer(zone: &Zone, question: &[u8]) -> Vec<u8> {
     let mut at = 12;
     while question[at] != 0 {
         let end = at + 1 + usize::from(question[at]);
-        name.push(
-            std::str::from_utf8(&question[at + 1..end])
-                .unwrap()
-                .to_owned(),
-        );
+        name.push(std::str::from_utf8(&question[at + 1..end]).unwrap().to_owned());
         at = end;
     }
     let name = name.join(".");
     let asked = u16::from_be_bytes([question[at + 1], question[at + 2]]);
-    let records = zone
-        .iter()
-        .find(|((known, record_type), _)| *known == name && *record_type == asked);
+    let records = zone.iter().find(|((known, record_type), _)| *known == name && *record_type == asked);
     let exists = zone.keys().any(|(known, _)| *known == name);
     let mut out = question.to_vec();
     out[2..4].copy_from_slice(&[0x81, if exists { 0x80 } else { 0x83 }]);
@@ -95,11 +89,8 @@ fn resolver(name: &str, port: u16, resolv_conf: &str) -> (Resolver, PathBuf) {
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("resolv.conf"), resolv_conf).unwrap();
     fs::write(dir.join("hosts"), "10.9.9.9 in-hosts\n").unwrap();
-    let resolver = Resolver {
-        resolv_conf: dir.join("resolv.conf"),
-        hosts: dir.join("hosts"),
-        port_override: Some(port),
-    };
+    let resolver =
+        Resolver { resolv_conf: dir.join("resolv.conf"), hosts: dir.join("hosts"), port_override: Some(port) };
     (resolver, dir)
 }
 
@@ -120,43 +111,17 @@ async fn follows_srv_and_falls_back_to_addresses() {
             ],
         ),
         (("named.l5d", A), vec![(A, 3, vec![10, 0, 0, 1])]),
-        (
-            ("plain.l5d", A),
-            vec![
-                (A, 9, vec![10, 0, 0, 2]),
-                (A, 8, vec![10, 0, 0, 3]),
-                (A, 9, vec![10, 0, 0, 2]),
-            ],
-        ),
+        (("plain.l5d", A), vec![(A, 9, vec![10, 0, 0, 2]), (A, 8, vec![10, 0, 0, 3]), (A, 9, vec![10, 0, 0, 2])]),
     ]);
     let (port, _tasks) = start_server(zone).await;
-    let (resolver, dir) = resolver(
-        "srv",
-        port,
-        "search l5d\nnameserver 127.0.0.1\noptions ndots:2\n",
-    );
+    let (resolver, dir) = resolver("srv", port, "search l5d\nnameserver 127.0.0.1\noptions ndots:2\n");
     let found = resolver.resolve_srv_or_a("dst.l5d.", 8086).await.unwrap();
-    assert_eq!(
-        addrs(&found),
-        ["10.42.0.7:8086", "[fd42::7]:8086", "10.0.0.1:8086"]
-    );
+    assert_eq!(addrs(&found), ["10.42.0.7:8086", "[fd42::7]:8086", "10.0.0.1:8086"]);
     assert_eq!(found.ttl, Duration::from_secs(3));
     let found = resolver.resolve_srv_or_a("plain", 80).await.unwrap();
-    assert_eq!(
-        (addrs(&found), found.ttl),
-        (
-            vec!["10.0.0.2:80".into(), "10.0.0.3:80".into()],
-            Duration::from_secs(8)
-        )
-    );
-    assert_eq!(
-        resolver.resolve_srv_or_a("none.l5d.", 80).await,
-        Err(Error::NotFound("none.l5d.".into()))
-    );
-    assert_eq!(
-        resolver.resolve_srv_or_a("a..b", 80).await,
-        Err(Error::BadName("a..b".into()))
-    );
+    assert_eq!((addrs(&found), found.ttl), (vec!["10.0.0.2:80".into(), "10.0.0.3:80".into()], Duration::from_secs(8)));
+    assert_eq!(resolver.resolve_srv_or_a("none.l5d.", 80).await, Err(Error::NotFound("none.l5d.".into())));
+    assert_eq!(resolver.resolve_srv_or_a("a..b", 80).await, Err(Error::BadName("a..b".into())));
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -166,15 +131,7 @@ async fn asks_again_by_tcp_when_truncated_and_another_server_when_one_is_deaf() 
     let (port, _tasks) = start_server(Zone::from([(("many", A), many)])).await;
     // 127.0.0.2 has no listener on that port: the kernel says so at once.
     let (resolver, dir) = resolver("tcp", port, "nameserver 127.0.0.2\nnameserver 127.0.0.1\n");
-    assert_eq!(
-        resolver
-            .resolve_srv_or_a("many.", 80)
-            .await
-            .unwrap()
-            .addrs
-            .len(),
-        60
-    );
+    assert_eq!(resolver.resolve_srv_or_a("many.", 80).await.unwrap().addrs.len(), 60);
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -184,10 +141,7 @@ async fn says_which_server_failed() {
     tasks.shutdown().await;
     let (resolver, dir) = resolver("dead", port, "nameserver 127.0.0.1\n");
     let error = resolver.resolve_srv_or_a("x.", 80).await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Unavailable(_, why) if why.contains("127.0.0.1")),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Unavailable(_, why) if why.contains("127.0.0.1")), "{error}");
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -201,10 +155,7 @@ async fn answers_local_names_without_a_question() {
         ("fd00::1", "[fd00::1]:80"),
         ("IN-hosts.", "10.9.9.9:80"),
     ] {
-        assert_eq!(
-            addrs(&resolver.resolve_srv_or_a(name, 80).await.unwrap()),
-            [expected]
-        );
+        assert_eq!(addrs(&resolver.resolve_srv_or_a(name, 80).await.unwrap()), [expected]);
     }
     fs::remove_dir_all(dir).unwrap();
 }
