@@ -47,9 +47,17 @@ export interface Edge {
   noTlsReason: string | null;
 }
 
+export interface EdgeOptions {
+  /** What destinations are known by: the first of these that a series has as `dst_…`. */
+  labels?: readonly string[];
+  /** Destinations without a proxy among `windows` too. */
+  includesUnmeshed?: boolean;
+}
+
 export type Direction = 'inbound' | 'outbound';
 type Filter = (labels: Record<string, string>) => boolean;
 
+const WORKLOAD_LABELS = ['deployment', 'statefulset', 'daemonset', 'job', 'cronjob', 'replicaset', 'pod'];
 const QUANTILES = { p50: 0.5, p95: 0.95, p99: 0.99 } as const;
 
 /** Golden metrics of all proxies in `windows` together. `where` narrows the series, to one destination say. */
@@ -90,7 +98,10 @@ export function goldenMetrics(
 }
 
 /** Who called whom among the proxies in `windows`, from both ends: an edge is there when the client's proxy has sent to it. */
-export function trafficEdges(windows: ProxyWindow[]): Edge[] {
+export function trafficEdges(
+  windows: ProxyWindow[],
+  { labels = WORKLOAD_LABELS, includesUnmeshed = false }: EdgeOptions = {},
+): Edge[] {
   const byWorkload = new Map<string, ProxyWindow[]>();
   for (const window of windows) {
     const key = workloadKey(window.after.namespace, window.after.workload.name);
@@ -98,10 +109,24 @@ export function trafficEdges(windows: ProxyWindow[]): Edge[] {
   }
   const edges = new Map<string, Edge>();
   for (const window of windows) {
-    for (const sent of outboundCounts(window)) addSent(edges, window.after, sent, byWorkload);
+    for (const sent of outboundCounts(window, labels)) {
+      if (includesUnmeshed || byWorkload.has(workloadKey(sent.namespace, sent.name)))
+        addSent(edges, window.after, sent);
+    }
   }
   for (const edge of edges.values()) addReceived(edge, byWorkload);
   return [...edges.values()].sort((a, b) => edgeKey(a).localeCompare(edgeKey(b)));
+}
+
+/** How much the counters of a family rose in the window, those of probes too where `where` lets them. */
+export function counterIncrease(windows: readonly ProxyWindow[], family: string, where: Filter): number {
+  let total = 0;
+  for (const window of windows) {
+    forEachIncrease(window, family, where, (_, increase) => {
+      total += increase;
+    });
+  }
+  return total;
 }
 
 /** PromQL's histogram_quantile: linear within a bucket, the highest finite bound for the last one. */
@@ -154,14 +179,12 @@ interface Sent {
   isOpaque: boolean;
 }
 
-const WORKLOAD_LABELS = ['deployment', 'statefulset', 'daemonset', 'job', 'cronjob', 'replicaset', 'pod'] as const;
-
 /** What one proxy sent, by destination workload: requests where there were any, connections for the rest. */
-function outboundCounts(window: ProxyWindow): Sent[] {
+function outboundCounts(window: ProxyWindow, workloadLabels: readonly string[]): Sent[] {
   const sent: Sent[] = [];
   const isOutbound: Filter = (labels) => labels.direction === 'outbound' && labels.dst_namespace !== undefined;
   const add = (labels: Record<string, string>, count: number, isOpaque: boolean) => {
-    const kind = WORKLOAD_LABELS.find((label) => labels[`dst_${label}`]);
+    const kind = workloadLabels.find((label) => labels[`dst_${label}`]);
     if (!kind) return;
     sent.push({
       namespace: labels.dst_namespace ?? '',
@@ -177,19 +200,13 @@ function outboundCounts(window: ProxyWindow): Sent[] {
   const withRequests = new Set(sent.map((s) => `${s.namespace}/${s.name}`));
   for (const { name, labels, value } of window.after.samples) {
     if (name !== 'tcp_open_total' || labels.peer !== 'dst' || !isOutbound(labels) || value === 0) continue;
-    const kind = WORKLOAD_LABELS.find((label) => labels[`dst_${label}`]);
+    const kind = workloadLabels.find((label) => labels[`dst_${label}`]);
     if (kind && !withRequests.has(`${labels.dst_namespace}/${labels[`dst_${kind}`]}`)) add(labels, value, true);
   }
   return sent;
 }
 
-function addSent(
-  edges: Map<string, Edge>,
-  from: ProxyScrape,
-  sent: Sent,
-  byWorkload: Map<string, ProxyWindow[]>,
-): void {
-  if (!byWorkload.has(workloadKey(sent.namespace, sent.name))) return;
+function addSent(edges: Map<string, Edge>, from: ProxyScrape, sent: Sent): void {
   const client = { namespace: from.namespace, ...from.workload };
   const server = { namespace: sent.namespace, kind: sent.kind, name: sent.name };
   const key = edgeKey({ client, server });

@@ -1,7 +1,9 @@
 /** What the mesh says and reads: its error, the Kubernetes kinds, the parsers. No behaviour. */
 export {
+  counterIncrease,
   type Direction,
   type Edge,
+  type EdgeOptions,
   type GoldenMetrics,
   goldenMetrics,
   histogramQuantile,

@@ -24,6 +24,8 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/inject.ts'),
   },
   { name: 'check', summary: 'check cluster, control plane and proxies', load: () => import('./commands/check.ts') },
+  { name: 'stat', summary: 'show golden metrics of workloads', load: () => import('./commands/stat.ts') },
+  { name: 'edges', summary: 'show who calls whom, and with which identity', load: () => import('./commands/edges.ts') },
   { name: 'uninject', summary: 'take the proxy out of manifests', load: () => import('./commands/uninject.ts') },
   {
     name: 'version',
