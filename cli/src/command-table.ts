@@ -13,6 +13,7 @@ export interface CommandEntry {
 }
 
 export const COMMANDS: readonly CommandEntry[] = [
+  { name: 'cluster', summary: 'run a Kubernetes cluster on this machine', load: () => import('./commands/cluster.ts') },
   {
     name: 'install',
     summary: 'print the manifests of the control plane, for kubectl apply',
