@@ -30,6 +30,7 @@ pub fn run() -> ExitCode {
     };
     crate::logging::start(&config.log);
     crate::system::raise_open_files_limit();
+    crate::dial::set_mark(config.mark);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(BoxError::from).and_then(|runtime| runtime.block_on(serve(config)));
     match result {

@@ -7,6 +7,7 @@ mod arguments;
 pub mod await_ready;
 pub mod config;
 pub mod control;
+mod dial;
 pub mod dns;
 pub mod drain;
 pub mod init;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 pub const PREFIX: &str = "LINKERD2_PROXY_";
+/// Names with this prefix are our own and have no other.
+const OWN_PREFIX: &str = "TULLE_";
 
 pub struct Environment {
     values: HashMap<String, String>,
@@ -27,9 +29,9 @@ impl Environment {
         Self { values: values.into_iter().collect(), problems: RefCell::default() }
     }
 
-    /// The variable's text, when it is set. The prefix is added.
+    /// The variable's text, when it is set. Linkerd's prefix is added.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(&format!("{PREFIX}{name}")).map(String::as_str)
+        self.values.get(&full_name(name)).map(String::as_str)
     }
 
     /// The parsed value; `None` when the variable is unset or wrong, and then the problem is remembered.
@@ -52,7 +54,7 @@ impl Environment {
     }
 
     pub fn problem(&self, name: &str, problem: impl fmt::Display) {
-        self.problems.borrow_mut().push(format!("{PREFIX}{name}: {problem}"));
+        self.problems.borrow_mut().push(format!("{}: {problem}", full_name(name)));
     }
 
     /// The problems so far, if any.
@@ -63,6 +65,10 @@ impl Environment {
     pub fn has_problems(&self) -> bool {
         !self.problems.borrow().is_empty()
     }
+}
+
+fn full_name(name: &str) -> String {
+    if name.starts_with(OWN_PREFIX) { name.to_owned() } else { format!("{PREFIX}{name}") }
 }
 
 impl fmt::Display for Problems {

@@ -11,6 +11,7 @@ pub use parse::{Ports, parse_duration};
 use crate::control::model::outbound::Backoff;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     pub metrics_retain_idle: Duration,
     pub shutdown_grace_period: Duration,
+    /// Packet mark of the proxy's own connections, where the pod's redirect knows them by it (see `init --proxy-mark`).
+    pub mark: Option<NonZeroU32>,
 }
 
 /// What both directions have.

@@ -39,6 +39,7 @@ impl Config {
         let access_log = env.parse("ACCESS_LOG", parse_access_log).flatten();
         let metrics_retain_idle = duration(env, "METRICS_RETAIN_IDLE", 600 * SECOND);
         let shutdown_grace_period = duration(env, "SHUTDOWN_GRACE_PERIOD", 120 * SECOND);
+        let mark = env.parse("TULLE_PROXY_MARK", parse_number);
         Some(Self {
             outbound,
             inbound,
@@ -52,6 +53,7 @@ impl Config {
             access_log,
             metrics_retain_idle,
             shutdown_grace_period,
+            mark,
         })
     }
 }

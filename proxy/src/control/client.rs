@@ -5,6 +5,7 @@ use super::codec::PairCodec;
 use super::identity::Identity;
 use crate::BoxError;
 use crate::config::{ControlAddr, ControlPlane};
+use crate::dial;
 use crate::dns::Resolver;
 use crate::tls::{self, Trust};
 use http::uri::PathAndQuery;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tonic::body::Body;
 use tonic::{Status, Streaming};
@@ -154,7 +154,7 @@ impl Connector {
 
     async fn connect_to(&self, to: SocketAddr, identity: Option<&str>) -> Result<SendRequest<Body>, BoxError> {
         let limit = self.settings.connect_timeout;
-        let tcp = tokio::time::timeout(limit, TcpStream::connect(to)).await.map_err(|_| "timed out")??;
+        let tcp = tokio::time::timeout(limit, dial::connect(to)).await.map_err(|_| "timed out")??;
         tcp.set_nodelay(true)?;
         let socket = socket2::SockRef::from(&tcp);
         if let Some(idle) = self.settings.connect.keepalive {

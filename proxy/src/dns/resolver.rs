@@ -4,6 +4,7 @@ use super::{
     message::{self, Answer, Data, Record, RecordType, Rejected},
     system::{self, ResolvConf},
 };
+use crate::dial;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::{
     fmt, fs, io,
@@ -13,7 +14,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    net::UdpSocket,
     time::{self, Instant},
 };
 
@@ -260,7 +261,7 @@ async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Answer> {
 }
 
 async fn ask_by_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(server).await?;
+    let mut stream = dial::connect(server).await?;
     let length = u16::try_from(question.len()).map_err(|_| malformed())?;
     stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
