@@ -23,13 +23,7 @@ pub struct Channel {
 impl Channel {
     pub fn adopt(fd: RawFd) -> io::Result<Self> {
         let fd = sys::adopt_fd(fd)?;
-        Ok(Self {
-            fd,
-            input: Vec::new(),
-            scanned: 0,
-            handles: VecDeque::new(),
-            handle_in_flight: false,
-        })
+        Ok(Self { fd, input: Vec::new(), scanned: 0, handles: VecDeque::new(), handle_in_flight: false })
     }
 
     /// Reads what has come. Returns false when the other side has closed.
@@ -55,11 +49,7 @@ impl Channel {
             let mut line = std::mem::replace(&mut self.input, rest);
             self.scanned = 0;
             line.pop();
-            if !line
-                .windows(20)
-                .take(16)
-                .any(|w| w == b"\"cmd\":\"NODE_HANDLE_A")
-            {
+            if !line.windows(20).take(16).any(|w| w == b"\"cmd\":\"NODE_HANDLE_A") {
                 return Ok(Some(line));
             }
             self.handle_in_flight = false;
@@ -90,8 +80,7 @@ impl Channel {
             return Ok(());
         }
         if let Some((message, socket)) = self.handles.pop_front() {
-            let line =
-                format!("{{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":{message}}}\n");
+            let line = format!("{{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":{message}}}\n");
             sys::send_with_fd(&self.fd, line.as_bytes(), &socket)?;
             self.handle_in_flight = true;
         }

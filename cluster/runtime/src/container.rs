@@ -18,20 +18,14 @@ pub struct Started {
 }
 
 pub fn start(spec: &ContainerSpec, sandbox: &Sandbox) -> io::Result<Started> {
-    spawn(
-        libc::CLONE_NEWPID | libc::CLONE_NEWNS,
-        &spec.process,
-        true,
-        || {
-            sandbox.enter().map_err(|e| context("enter the pod", e))?;
-            rootfs::enter(&spec.root, &spec.mounts, spec.read_only_root)?;
-            if !std::path::Path::new(&spec.process.cwd).exists() {
-                std::fs::create_dir_all(&spec.process.cwd)
-                    .map_err(|e| context("create the working folder", e))?;
-            }
-            Ok(())
-        },
-    )
+    spawn(libc::CLONE_NEWPID | libc::CLONE_NEWNS, &spec.process, true, || {
+        sandbox.enter().map_err(|e| context("enter the pod", e))?;
+        rootfs::enter(&spec.root, &spec.mounts, spec.read_only_root)?;
+        if !std::path::Path::new(&spec.process.cwd).exists() {
+            std::fs::create_dir_all(&spec.process.cwd).map_err(|e| context("create the working folder", e))?;
+        }
+        Ok(())
+    })
 }
 
 /// One more process in the container whose first process is `target`.
@@ -39,12 +33,10 @@ pub fn exec(spec: &ExecSpec, target: libc::pid_t, home: &Home) -> io::Result<Sta
     let namespaces = sys::pidfd_open(target)?;
     sys::setns(&namespaces, libc::CLONE_NEWPID)?;
     let started = spawn(0, &spec.process, false, || {
-        let others =
-            libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+        let others = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
         sys::setns(&namespaces, others).map_err(|e| context("enter the container", e))
     });
-    sys::setns(&home.pid, libc::CLONE_NEWPID)
-        .expect("children may go back to this process's own namespace");
+    sys::setns(&home.pid, libc::CLONE_NEWPID).expect("children may go back to this process's own namespace");
     started
 }
 
@@ -56,48 +48,26 @@ fn spawn(
 ) -> io::Result<Started> {
     let (failure, failure_end) = sys::pipe()?;
     let (stdout, stdout_end) = sys::pipe()?;
-    let stderr = if split_output {
-        Some(sys::pipe()?)
-    } else {
-        None
-    };
+    let stderr = if split_output { Some(sys::pipe()?) } else { None };
     let pid = sys::fork(namespaces)?;
     if pid == 0 {
         let stderr_end = stderr.as_ref().map_or(&stdout_end, |(_, end)| end);
-        let (kind, error) = match prepare().and_then(|()| confine(process, &stdout_end, stderr_end))
-        {
+        let (kind, error) = match prepare().and_then(|()| confine(process, &stdout_end, stderr_end)) {
             Ok(()) => ('P', execute(process)),
             Err(error) => ('S', error),
         };
         _ = sys::write_all(failure_end.as_raw_fd(), format!("{kind}{error}").as_bytes());
         sys::exit(128);
     }
-    for fd in [
-        Some(&failure),
-        Some(&stdout),
-        stderr.as_ref().map(|(fd, _)| fd),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for fd in [Some(&failure), Some(&stdout), stderr.as_ref().map(|(fd, _)| fd)].into_iter().flatten() {
         sys::set_nonblocking(fd)?;
     }
-    Ok(Started {
-        pid,
-        failure,
-        stdout,
-        stderr: stderr.map(|(fd, _)| fd),
-    })
+    Ok(Started { pid, failure, stdout, stderr: stderr.map(|(fd, _)| fd) })
 }
 
 fn confine(process: &Process, stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> {
     let own = sys::permitted_capabilities()?;
-    let mask = |list: &[u32]| {
-        list.iter()
-            .filter(|c| **c < 64)
-            .fold(0u64, |set, c| set | 1 << c)
-            & own
-    };
+    let mask = |list: &[u32]| list.iter().filter(|c| **c < 64).fold(0u64, |set, c| set | 1 << c) & own;
     let (permitted, ambient) = (mask(&process.capabilities), mask(&process.ambient));
     let null: OwnedFd = std::fs::File::open("/dev/null")?.into();
     if let Some(user) = &process.user {
@@ -114,50 +84,30 @@ fn confine(process: &Process, stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<
             .map_err(|e| context(&format!("become user {} group {}", user.uid, user.gid), e))?;
     }
     let stays_root = process.user.as_ref().is_none_or(|user| user.uid == 0);
-    let (permitted, ambient) = if stays_root {
-        (permitted, 0)
-    } else {
-        (ambient, ambient)
-    };
+    let (permitted, ambient) = if stays_root { (permitted, 0) } else { (ambient, ambient) };
     sys::set_capabilities(permitted, ambient).map_err(|e| context("set capabilities", e))?;
-    std::env::set_current_dir(&process.cwd)
-        .map_err(|e| context(&format!("change to {}", process.cwd), e))?;
+    std::env::set_current_dir(&process.cwd).map_err(|e| context(&format!("change to {}", process.cwd), e))?;
     sys::reset_child()?;
     sys::close_others_on_exec()?;
-    if process.no_new_privileges {
-        sys::no_new_privileges()
-    } else {
-        Ok(())
-    }
+    if process.no_new_privileges { sys::no_new_privileges() } else { Ok(()) }
 }
 
 /// Looks the program up in the container's own PATH. Returns only when it cannot be executed.
 fn execute(process: &Process) -> io::Error {
-    let strings = |list: &[String]| {
-        list.iter()
-            .map(|s| sys::c_string(s.as_str()))
-            .collect::<io::Result<Vec<CString>>>()
+    let strings =
+        |list: &[String]| list.iter().map(|s| sys::c_string(s.as_str())).collect::<io::Result<Vec<CString>>>();
+    let (args, env) = match strings(&process.args).and_then(|args| Ok((args, strings(&process.env)?))) {
+        Ok(both) => both,
+        Err(error) => return error,
     };
-    let (args, env) =
-        match strings(&process.args).and_then(|args| Ok((args, strings(&process.env)?))) {
-            Ok(both) => both,
-            Err(error) => return error,
-        };
     let Some(program) = process.args.first().filter(|p| !p.is_empty()) else {
         return io::Error::other("no command");
     };
-    let path = process
-        .env
-        .iter()
-        .rev()
-        .find_map(|e| e.strip_prefix("PATH="))
-        .unwrap_or("/usr/bin:/bin");
+    let path = process.env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("/usr/bin:/bin");
     let candidates: Vec<String> = if program.contains('/') {
         vec![program.clone()]
     } else {
-        path.split(':')
-            .map(|folder| format!("{folder}/{program}"))
-            .collect()
+        path.split(':').map(|folder| format!("{folder}/{program}")).collect()
     };
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates {
@@ -170,9 +120,7 @@ fn execute(process: &Process) -> io::Error {
         }
     }
     if last.kind() == io::ErrorKind::NotFound && !program.contains('/') {
-        return io::Error::other(format!(
-            "exec: \"{program}\": executable file not found in $PATH"
-        ));
+        return io::Error::other(format!("exec: \"{program}\": executable file not found in $PATH"));
     }
     context(&format!("exec: \"{program}\""), last)
 }

@@ -22,12 +22,7 @@ impl LogWriter {
     pub fn open(path: &str) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let written = file.metadata()?.len();
-        Ok(Self {
-            path: path.into(),
-            file,
-            written,
-            partial: [Vec::new(), Vec::new()],
-        })
+        Ok(Self { path: path.into(), file, written, partial: [Vec::new(), Vec::new()] })
     }
 
     /// Takes output of stream 0 (stdout) or 1 (stderr).
@@ -66,10 +61,7 @@ impl LogWriter {
             let mut old = self.path.clone().into_os_string();
             old.push(".1");
             rename(&self.path, old)?;
-            self.file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&self.path)?;
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             self.written = 0;
         }
         self.written += bytes.len() as u64;
@@ -79,11 +71,7 @@ impl LogWriter {
 
 fn put_line(out: &mut Vec<u8>, time: &str, stream: usize, full: bool, line: &mut Vec<u8>) {
     out.extend_from_slice(time.as_bytes());
-    out.extend_from_slice(if stream == 0 {
-        b" stdout "
-    } else {
-        b" stderr "
-    });
+    out.extend_from_slice(if stream == 0 { b" stdout " } else { b" stderr " });
     out.extend_from_slice(if full { b"F " } else { b"P " });
     out.append(line);
     out.push(b'\n');
@@ -96,22 +84,14 @@ fn timestamp(time: SystemTime) -> String {
     // Days since 0000-03-01 in eras of 400 years: the leap day is then the last day of a year.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z",
-        since.subsec_nanos()
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z", since.subsec_nanos())
 }
 
 #[cfg(test)]
@@ -123,10 +103,7 @@ mod tests {
         let at = |seconds, nanos| timestamp(UNIX_EPOCH + Duration::new(seconds, nanos));
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(at(951_782_400, 5), "2000-02-29T00:00:00.000000005Z");
-        assert_eq!(
-            at(1_735_689_599, 999_999_999),
-            "2024-12-31T23:59:59.999999999Z"
-        );
+        assert_eq!(at(1_735_689_599, 999_999_999), "2024-12-31T23:59:59.999999999Z");
     }
 
     #[test]
@@ -141,14 +118,8 @@ mod tests {
         log.finish().expect("finish");
         let text = std::fs::read_to_string(&path).expect("read");
         std::fs::remove_dir_all(&folder).expect("remove");
-        let tail = |line: &str| {
-            line.split_once(' ')
-                .map(|(_, rest)| rest.chars().take(12).collect::<String>())
-        };
+        let tail = |line: &str| line.split_once(' ').map(|(_, rest)| rest.chars().take(12).collect::<String>());
         let lines: Vec<_> = text.lines().filter_map(tail).collect();
-        assert_eq!(
-            lines,
-            ["stdout F one", "stdout F two", "stderr P xxx", "stderr F x"]
-        );
+        assert_eq!(lines, ["stdout F one", "stdout F two", "stderr P xxx", "stderr F x"]);
     }
 }

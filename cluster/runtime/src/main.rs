@@ -17,19 +17,11 @@ mod system;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Some(fd) = std::env::var("NODE_CHANNEL_FD")
-        .ok()
-        .and_then(|v| v.parse().ok())
-    else {
-        eprintln!(
-            "tulle-pod: NODE_CHANNEL_FD is not set: this program is started by the node agent"
-        );
+    let Some(fd) = std::env::var("NODE_CHANNEL_FD").ok().and_then(|v| v.parse().ok()) else {
+        eprintln!("tulle-pod: NODE_CHANNEL_FD is not set: this program is started by the node agent");
         return ExitCode::from(64);
     };
-    match channel::Channel::adopt(fd)
-        .and_then(server::Server::new)
-        .and_then(|server| server.run())
-    {
+    match channel::Channel::adopt(fd).and_then(server::Server::new).and_then(|server| server.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tulle-pod: {error}");

@@ -38,9 +38,7 @@ pub struct Netlink {
 
 impl Netlink {
     pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            fd: sys::netlink_socket()?,
-        })
+        Ok(Self { fd: sys::netlink_socket()? })
     }
 
     pub fn index(&self, name: &str) -> io::Result<u32> {
@@ -48,27 +46,13 @@ impl Netlink {
         m.link_header(0, 0);
         m.string(IFLA_IFNAME, name);
         let reply = self.exchange(m)?;
-        let index = reply
-            .get(20..24)
-            .and_then(|b| b.try_into().ok())
-            .map(i32::from_ne_bytes);
-        index
-            .and_then(|i| u32::try_from(i).ok())
-            .ok_or_else(|| io::Error::other("short netlink reply"))
+        let index = reply.get(20..24).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);
+        index.and_then(|i| u32::try_from(i).ok()).ok_or_else(|| io::Error::other("short netlink reply"))
     }
 
     /// Makes a veth pair: `name` here, attached to `bridge` and up; `peer` in the namespace `netns`.
-    pub fn create_veth(
-        &self,
-        name: &str,
-        bridge: u32,
-        peer: &str,
-        netns: &OwnedFd,
-    ) -> io::Result<()> {
-        let mut m = Message::new(
-            RTM_NEWLINK,
-            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-        );
+    pub fn create_veth(&self, name: &str, bridge: u32, peer: &str, netns: &OwnedFd) -> io::Result<()> {
+        let mut m = Message::new(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
         m.link_header(0, IFF_UP);
         m.string(IFLA_IFNAME, name);
         m.u32(IFLA_MASTER, bridge);
@@ -93,10 +77,7 @@ impl Netlink {
 
     /// Adds the address alone, without a network: /32 or /128, with no duplicate detection.
     pub fn add_host_address(&self, index: u32, address: IpAddr) -> io::Result<()> {
-        let mut m = Message::new(
-            RTM_NEWADDR,
-            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-        );
+        let mut m = Message::new(RTM_NEWADDR, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
         m.bytes(&[family(address), prefix(address), IFA_F_NODAD, 0]);
         m.bytes(&index.to_ne_bytes());
         m.ip(IFA_LOCAL, address);
@@ -128,10 +109,7 @@ impl Netlink {
         let n = sys::read(self.fd.as_raw_fd(), &mut reply)?;
         reply.truncate(n);
         let kind = reply.get(4..6).map(|b| u16::from_ne_bytes([b[0], b[1]]));
-        let code = reply
-            .get(16..20)
-            .and_then(|b| b.try_into().ok())
-            .map(i32::from_ne_bytes);
+        let code = reply.get(16..20).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);
         match (kind, code) {
             (Some(NLMSG_ERROR), Some(0)) => Ok(reply),
             (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(-code)),
@@ -157,24 +135,8 @@ impl Message {
         const TABLE_MAIN: u8 = 254;
         const PROTOCOL_BOOT: u8 = 3;
         const UNICAST: u8 = 1;
-        let mut m = Self::new(
-            RTM_NEWROUTE,
-            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-        );
-        m.bytes(&[
-            family(of),
-            prefix,
-            0,
-            0,
-            TABLE_MAIN,
-            PROTOCOL_BOOT,
-            scope,
-            UNICAST,
-            0,
-            0,
-            0,
-            0,
-        ]);
+        let mut m = Self::new(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        m.bytes(&[family(of), prefix, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST, 0, 0, 0, 0]);
         m
     }
 
@@ -231,11 +193,7 @@ impl Message {
 }
 
 fn family(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() {
-        libc::AF_INET as u8
-    } else {
-        libc::AF_INET6 as u8
-    }
+    if ip.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
 }
 
 fn prefix(ip: IpAddr) -> u8 {

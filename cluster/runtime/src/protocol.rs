@@ -114,6 +114,11 @@ pub enum Mount {
         target: String,
         to: String,
     },
+    /// An empty folder in the container's own root.
+    Folder {
+        to: String,
+        mode: u32,
+    },
     Proc,
     Dev,
 }
@@ -121,10 +126,8 @@ pub enum Mount {
 impl Mount {
     pub fn target(&self) -> Option<&str> {
         match self {
-            Self::System { to, .. }
-            | Self::Bind { to, .. }
-            | Self::Tmpfs { to, .. }
-            | Self::Symlink { to, .. } => Some(to),
+            Self::System { to, .. } | Self::Bind { to, .. } | Self::Tmpfs { to, .. } => Some(to),
+            Self::Symlink { to, .. } | Self::Folder { to, .. } => Some(to),
             Self::Proc | Self::Dev => None,
         }
     }

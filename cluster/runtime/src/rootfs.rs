@@ -20,14 +20,8 @@ pub fn enter(root: &str, mounts: &[Mount], read_only: bool) -> io::Result<()> {
         .map_err(|e| context("detach the mount namespace", e))?;
     tmpfs(root, 0o755, ROOT_BYTES_MAX)?;
     for to in mounts.iter().filter_map(Mount::target) {
-        if !to.starts_with('/')
-            || Path::new(to)
-                .components()
-                .any(|part| part.as_os_str() == "..")
-        {
-            return Err(io::Error::other(format!(
-                "mount at {to}: not an absolute path without .."
-            )));
+        if !to.starts_with('/') || Path::new(to).components().any(|part| part.as_os_str() == "..") {
+            return Err(io::Error::other(format!("mount at {to}: not an absolute path without ..")));
         }
     }
     let mut read_only_later = system::apply(root, mounts)?;
@@ -41,19 +35,14 @@ pub fn enter(root: &str, mounts: &[Mount], read_only: bool) -> io::Result<()> {
     sys::pivot_here().map_err(|e| context("pivot to the new root", e))?;
     std::env::set_current_dir("/")?;
     if read_only {
-        sys::mount_read_only(Path::new("/"), false)
-            .map_err(|e| context("make the root read-only", e))?;
+        sys::mount_read_only(Path::new("/"), false).map_err(|e| context("make the root read-only", e))?;
     }
     Ok(())
 }
 
 fn apply(root: &Path, mount: &Mount, read_only_later: &mut Vec<PathBuf>) -> io::Result<()> {
     match mount {
-        Mount::Bind {
-            from,
-            to,
-            read_only,
-        } => {
+        Mount::Bind { from, to, read_only } => {
             let path = inside(root, to)?;
             let is_folder = fs::metadata(from).map_err(|e| context(from, e))?.is_dir();
             if is_folder {
@@ -67,18 +56,19 @@ fn apply(root: &Path, mount: &Mount, read_only_later: &mut Vec<PathBuf>) -> io::
                 read_only_later.push(path);
             }
         }
-        Mount::Tmpfs {
-            to,
-            mode,
-            bytes_max,
-            read_only,
-        } => {
+        Mount::Tmpfs { to, mode, bytes_max, read_only } => {
             let path = inside(root, to)?;
             create_folder(&path)?;
             tmpfs(&path, *mode, *bytes_max)?;
             if *read_only {
                 read_only_later.push(path);
             }
+        }
+        Mount::Folder { to, mode } => {
+            let path = inside(root, to)?;
+            create_folder(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode))
+                .map_err(|e| at("set the mode of", &path, e))?;
         }
         Mount::System { .. } | Mount::Symlink { .. } => {}
         Mount::Proc => proc(root)?,
@@ -96,16 +86,10 @@ fn inside(root: &Path, to: &str) -> io::Result<PathBuf> {
     }
     let real = fs::canonicalize(existing).map_err(|e| at("resolve", existing, e))?;
     if !real.starts_with(root) {
-        return Err(io::Error::other(format!(
-            "mount at {to}: leads out of the container"
-        )));
+        return Err(io::Error::other(format!("mount at {to}: leads out of the container")));
     }
     let rest = wanted.strip_prefix(existing).unwrap_or(Path::new(""));
-    Ok(if rest.as_os_str().is_empty() {
-        real
-    } else {
-        real.join(rest)
-    })
+    Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
 }
 
 /// Its own /proc, with the parts that reach the machine read-only.
@@ -117,8 +101,7 @@ fn proc(root: &Path) -> io::Result<()> {
     for part in ["sys", "sysrq-trigger", "irq", "bus"].map(|name| path.join(name)) {
         if part.exists() {
             let name = part.to_string_lossy();
-            sys::mount(&name, &part, c"", libc::MS_BIND | libc::MS_REC, "")
-                .map_err(|e| at("bind", &part, e))?;
+            sys::mount(&name, &part, c"", libc::MS_BIND | libc::MS_REC, "").map_err(|e| at("bind", &part, e))?;
             sys::mount_read_only(&part, true).map_err(|e| at("make read-only", &part, e))?;
         }
     }
@@ -133,15 +116,9 @@ fn dev(root: &Path) -> io::Result<()> {
     for name in DEVICES {
         let device = path.join(name);
         create_file(&device)?;
-        sys::mount(&format!("/dev/{name}"), &device, c"", libc::MS_BIND, "")
-            .map_err(|e| at("bind", &device, e))?;
+        sys::mount(&format!("/dev/{name}"), &device, c"", libc::MS_BIND, "").map_err(|e| at("bind", &device, e))?;
     }
-    for (name, target) in [
-        ("fd", "fd"),
-        ("stdin", "fd/0"),
-        ("stdout", "fd/1"),
-        ("stderr", "fd/2"),
-    ] {
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
         symlink(format!("/proc/self/{target}"), path.join(name))?;
     }
     let shm = path.join("shm");
@@ -151,14 +128,8 @@ fn dev(root: &Path) -> io::Result<()> {
 
 pub fn tmpfs(path: &Path, mode: u32, bytes_max: u64) -> io::Result<()> {
     let options = format!("mode={mode:o},size={bytes_max}");
-    sys::mount(
-        "tmpfs",
-        path,
-        c"tmpfs",
-        libc::MS_NOSUID | libc::MS_NODEV,
-        &options,
-    )
-    .map_err(|e| at("mount a tmpfs at", path, e))
+    sys::mount("tmpfs", path, c"tmpfs", libc::MS_NOSUID | libc::MS_NODEV, &options)
+        .map_err(|e| at("mount a tmpfs at", path, e))
 }
 
 pub fn create_folder(path: &Path) -> io::Result<()> {

@@ -48,72 +48,43 @@ impl Home {
 
     pub fn create(&self, spec: &SandboxSpec) -> io::Result<Sandbox> {
         let (sandbox, netlink) = self.inside(|| {
-            let net_flag = if spec.network.is_some() {
-                libc::CLONE_NEWNET
-            } else {
-                0
-            };
+            let net_flag = if spec.network.is_some() { libc::CLONE_NEWNET } else { 0 };
             sys::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | net_flag)?;
             sys::sethostname(&spec.hostname)?;
-            let net = spec
-                .network
-                .as_ref()
-                .map(|_| namespace("net"))
-                .transpose()?;
+            let net = spec.network.as_ref().map(|_| namespace("net")).transpose()?;
             let netlink = net.as_ref().map(|_| Netlink::open()).transpose()?;
             if net.is_some() {
                 set_pod_sysctls();
             }
-            Ok((
-                Sandbox {
-                    net,
-                    uts: namespace("uts")?,
-                    ipc: namespace("ipc")?,
-                },
-                netlink,
-            ))
+            Ok((Sandbox { net, uts: namespace("uts")?, ipc: namespace("ipc")? }, netlink))
         })?;
         if let (Some(network), Some(net), Some(netlink)) = (&spec.network, &sandbox.net, netlink) {
-            self.connect(network, net, &netlink)
-                .map_err(|e| context("set up the pod's network", e))?;
+            self.connect(network, net, &netlink).map_err(|e| context("set up the pod's network", e))?;
         }
         Ok(sandbox)
     }
 
     fn connect(&self, network: &Network, net: &OwnedFd, inside: &Netlink) -> io::Result<()> {
-        let bridge = self
-            .netlink
-            .index(&network.bridge)
-            .map_err(|e| context(&network.bridge, e))?;
+        let bridge = self.netlink.index(&network.bridge).map_err(|e| context(&network.bridge, e))?;
         self.netlink
             .create_veth(&network.host_interface, bridge, "eth0", net)
             .map_err(|e| context(&network.host_interface, e))?;
         let (lo, eth0) = (inside.index("lo")?, inside.index("eth0")?);
         inside.set_up(lo)?;
         for pair in &network.addresses {
-            inside
-                .add_host_address(eth0, pair.address)
-                .map_err(|e| context("add the address", e))?;
+            inside.add_host_address(eth0, pair.address).map_err(|e| context("add the address", e))?;
         }
         inside.set_up(eth0)?;
         for pair in &network.addresses {
-            inside
-                .add_link_route(eth0, pair.gateway)
-                .map_err(|e| context("add the gateway", e))?;
-            inside
-                .add_default_route(eth0, pair.gateway)
-                .map_err(|e| context("add the default route", e))?;
+            inside.add_link_route(eth0, pair.gateway).map_err(|e| context("add the gateway", e))?;
+            inside.add_default_route(eth0, pair.gateway).map_err(|e| context("add the default route", e))?;
         }
         Ok(())
     }
 
     /// Begins to connect to a port on the pod's loopback address.
     pub fn dial(&self, sandbox: &Sandbox, port: u16, v6: bool) -> io::Result<OwnedFd> {
-        let to: IpAddr = if v6 {
-            Ipv6Addr::LOCALHOST.into()
-        } else {
-            Ipv4Addr::LOCALHOST.into()
-        };
+        let to: IpAddr = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         self.inside(|| {
             if let Some(net) = &sandbox.net {
                 sys::setns(net, libc::CLONE_NEWNET)?;

@@ -76,9 +76,7 @@ impl Server {
                         self.handle(&line)?;
                     }
                     if !open {
-                        self.children
-                            .keys()
-                            .for_each(|pid| _ = sys::kill(*pid, libc::SIGKILL));
+                        self.children.keys().for_each(|pid| _ = sys::kill(*pid, libc::SIGKILL));
                         return Ok(());
                     }
                 } else if fd == self.signals.as_raw_fd() {
@@ -120,55 +118,32 @@ impl Server {
         match outcome {
             Ok(Some(pid)) => self.channel.send(&Event::Ok { id, pid }),
             Ok(None) => Ok(()),
-            Err(error) => self.channel.send(&Event::Error {
-                id,
-                message: &error.to_string(),
-                start: false,
-            }),
+            Err(error) => self.channel.send(&Event::Error { id, message: &error.to_string(), start: false }),
         }
     }
 
     fn start(&mut self, id: u64, spec: &ContainerSpec) -> io::Result<()> {
-        let sandbox = self
-            .sandboxes
-            .get(&spec.sandbox)
-            .ok_or_else(|| io::Error::other("no such sandbox"))?;
+        let sandbox = self.sandboxes.get(&spec.sandbox).ok_or_else(|| io::Error::other("no such sandbox"))?;
         let log = LogWriter::open(&spec.log)?;
         let started = container::start(spec, sandbox)?;
         self.adopt(id, &spec.container, started, Output::Log(log))
     }
 
     fn exec(&mut self, id: u64, spec: &ExecSpec) -> io::Result<()> {
-        let target = *self
-            .names
-            .get(&spec.container)
-            .ok_or_else(|| io::Error::other("container is not running"))?;
+        let target = *self.names.get(&spec.container).ok_or_else(|| io::Error::other("container is not running"))?;
         let started = container::exec(spec, target, &self.home)?;
         self.adopt(id, &spec.exec, started, Output::Capture(Vec::new()))
     }
 
     fn adopt(&mut self, id: u64, name: &str, started: Started, output: Output) -> io::Result<()> {
-        let Started {
-            pid,
-            failure,
-            stdout,
-            stderr,
-        } = started;
+        let Started { pid, failure, stdout, stderr } = started;
         let pipes: Vec<OwnedFd> = [Some(stdout), stderr].into_iter().flatten().collect();
         for fd in pipes.iter().chain([&failure]).map(AsRawFd::as_raw_fd) {
             self.epoll.add(fd, false)?;
             self.owners.insert(fd, pid);
         }
         self.names.insert(name.into(), pid);
-        self.children.insert(
-            pid,
-            Child {
-                name: name.into(),
-                starting: Some((id, failure)),
-                pipes,
-                output,
-            },
-        );
+        self.children.insert(pid, Child { name: name.into(), starting: Some((id, failure)), pipes, output });
         Ok(())
     }
 
@@ -177,18 +152,10 @@ impl Server {
         let Some(child) = self.children.get_mut(&pid) else {
             return Ok(());
         };
-        if child
-            .starting
-            .as_ref()
-            .is_some_and(|(_, pipe)| pipe.as_raw_fd() == fd)
-        {
+        if child.starting.as_ref().is_some_and(|(_, pipe)| pipe.as_raw_fd() == fd) {
             return self.finish_start(pid);
         }
-        let stream = child
-            .pipes
-            .iter()
-            .position(|pipe| pipe.as_raw_fd() == fd)
-            .unwrap_or(0);
+        let stream = child.pipes.iter().position(|pipe| pipe.as_raw_fd() == fd).unwrap_or(0);
         let mut chunk = [0u8; 65536];
         // One chunk for each event, so that a program that never stops writing cannot hold the loop.
         match sys::read(fd, &mut chunk) {
@@ -204,11 +171,7 @@ impl Server {
 
     /// Answers a start request once exec has worked or failed.
     fn finish_start(&mut self, pid: libc::pid_t) -> io::Result<()> {
-        let Some((id, pipe)) = self
-            .children
-            .get_mut(&pid)
-            .and_then(|child| child.starting.take())
-        else {
+        let Some((id, pipe)) = self.children.get_mut(&pid).and_then(|child| child.starting.take()) else {
             return Ok(());
         };
         let mut reason = [0u8; 4096];
@@ -220,11 +183,7 @@ impl Server {
         }
         let message = String::from_utf8_lossy(&reason[1..length]);
         self.forget(pid);
-        self.channel.send(&Event::Error {
-            id,
-            message: &message,
-            start: reason[0] == b'P',
-        })
+        self.channel.send(&Event::Error { id, message: &message, start: reason[0] == b'P' })
     }
 
     fn forget(&mut self, pid: libc::pid_t) -> Option<Child> {
@@ -254,63 +213,34 @@ impl Server {
                 Output::Capture(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             };
             let (exit_code, signal) = (ended.exit_code, ended.signal);
-            self.channel.send(&Event::Exit {
-                container: &child.name,
-                exit_code,
-                signal,
-                output,
-            })?;
+            self.channel.send(&Event::Exit { container: &child.name, exit_code, signal, output })?;
         }
         Ok(())
     }
 
     fn dial(&mut self, id: u64, sandbox: String, port: u16, v6: bool) -> io::Result<()> {
-        let pod = self
-            .sandboxes
-            .get(&sandbox)
-            .ok_or_else(|| io::Error::other("no such sandbox"))?;
+        let pod = self.sandboxes.get(&sandbox).ok_or_else(|| io::Error::other("no such sandbox"))?;
         let socket = self.home.dial(pod, port, v6)?;
         let fd = socket.as_raw_fd();
         self.epoll.add(fd, true)?;
-        self.dials.insert(
-            fd,
-            Dial {
-                id,
-                sandbox,
-                port,
-                v6,
-                socket,
-            },
-        );
+        self.dials.insert(fd, Dial { id, sandbox, port, v6, socket });
         Ok(())
     }
 
     /// Passes a connected socket on; tries IPv6 when nothing listens on IPv4.
     fn finish_dial(&mut self, dial: Dial) -> io::Result<()> {
-        let Dial {
-            id,
-            sandbox,
-            port,
-            v6,
-            socket,
-        } = dial;
+        let Dial { id, sandbox, port, v6, socket } = dial;
         self.epoll.remove(socket.as_raw_fd());
         let error = match sys::socket_error(&socket) {
             Ok(()) => {
-                return self
-                    .channel
-                    .send_socket(&Event::Ok { id, pid: None }, socket);
+                return self.channel.send_socket(&Event::Ok { id, pid: None }, socket);
             }
             Err(error) => error,
         };
         if !v6 && self.dial(id, sandbox, port, true).is_ok() {
             return Ok(());
         }
-        self.channel.send(&Event::Error {
-            id,
-            message: &error.to_string(),
-            start: false,
-        })
+        self.channel.send(&Event::Error { id, message: &error.to_string(), start: false })
     }
 }
 

@@ -19,6 +19,7 @@ export type Mount =
   | { type: 'bind'; from: string; to: string; readOnly: boolean }
   | { type: 'tmpfs'; to: string; mode: number; bytesMax: number; readOnly: boolean }
   | { type: 'symlink'; target: string; to: string }
+  | { type: 'folder'; to: string; mode: number }
   | { type: 'proc' }
   | { type: 'dev' };
 
