@@ -16,6 +16,8 @@ export interface Selection {
   namespace?: string;
   labelSelector?: string;
   fieldSelector?: string;
+  /** Ask for the metadata alone. */
+  metadataOnly?: boolean;
 }
 
 export interface WriteOptions {
@@ -99,6 +101,9 @@ const WATCH_S_SPREAD = 300;
 /** Past its own end, a watch that is still silent is a dead connection. */
 const WATCH_GRACE_S = 30;
 
+const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+
 const PATCH_CONTENT_TYPES: Record<PatchType, string> = {
   json: 'application/json-patch+json',
   merge: 'application/merge-patch+json',
@@ -123,7 +128,10 @@ export function createClient(config: ClusterConfig): Client {
     const items: T[] = [];
     for (let token = ''; ; ) {
       const page = await bodyOf<{ items: T[] | null; metadata: { resourceVersion: string; continue?: string } }>(
-        transport.request('GET', path, { query: token ? { ...query, continue: token } : query }),
+        transport.request('GET', path, {
+          query: token ? { ...query, continue: token } : query,
+          ...(options.metadataOnly ? { headers: { accept: METADATA_LIST } } : {}),
+        }),
       );
       for (const item of page.items ?? []) items.push(withType(kind, item as object) as T);
       token = page.metadata.continue ?? '';
@@ -208,6 +216,7 @@ export function createClient(config: ClusterConfig): Client {
           resourceVersion: options.resourceVersion,
           timeoutSeconds: String(timeoutS),
         },
+        ...(options.metadataOnly ? { headers: { accept: METADATA } } : {}),
         signal: AbortSignal.any(signal ? [signal, ...limits] : limits),
         streaming: true,
       });

@@ -50,8 +50,8 @@ export function startReflector<T extends KubeObject = KubeObject>(
     reflectors = new Map();
     shared.set(client, reflectors);
   }
-  const { namespace = '', labelSelector = '', fieldSelector = '' } = options;
-  const key = [kind.apiVersion, kind.plural, namespace, labelSelector, fieldSelector].join('|');
+  const { namespace = '', labelSelector = '', fieldSelector = '', metadataOnly = false } = options;
+  const key = [kind.apiVersion, kind.plural, namespace, labelSelector, fieldSelector, metadataOnly].join('|');
   let reflector = reflectors.get(key);
   if (!reflector) {
     const all = reflectors;

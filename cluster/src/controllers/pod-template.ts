@@ -72,7 +72,7 @@ function withoutLabel(template: PodTemplateSpec, label: string): unknown {
 }
 
 /** Fields in order; what is null or empty left out, as it means the same. */
-function canonical(value: unknown): unknown {
+export function canonical(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(canonical);
   if (typeof value !== 'object' || value === null) return value;
   const fields = Object.entries(value)

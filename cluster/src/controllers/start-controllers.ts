@@ -3,10 +3,20 @@
 import type { Client } from '@tulle/client';
 import { startScheduler } from '../scheduler/scheduler.ts';
 import { createControllerContext } from './controller-context.ts';
+import { startCronJobController } from './cron-job/cron-job-controller.ts';
+import { startDaemonSetController } from './daemon-set.ts';
 import { startDeploymentController } from './deployment/deployment-controller.ts';
+import { startDisruptionBudgetController } from './disruption-budget.ts';
 import { startEndpointController } from './endpoints/endpoint-controller.ts';
+import { startGarbageCollector } from './garbage-collector.ts';
+import { startJobController } from './job/job-controller.ts';
+import { startNamespaceController } from './namespace.ts';
+import { startNodeLifecycleController } from './node-lifecycle.ts';
+import { ObjectGraph } from './object-graph.ts';
+import { startPodEvictionController } from './pod-eviction.ts';
 import { startReplicaSetController } from './replica-set.ts';
 import { startServiceAccountController } from './service-account.ts';
+import { startStatefulSetController } from './stateful-set/stateful-set-controller.ts';
 
 export interface ControllersOptions {
   client: Client;
@@ -24,4 +34,14 @@ export function startControllers({ client, signal, now }: ControllersOptions): v
   startReplicaSetController(context);
   startDeploymentController(context);
   startEndpointController(context);
+  startStatefulSetController(context);
+  startDaemonSetController(context);
+  startJobController(context);
+  startCronJobController(context);
+  startDisruptionBudgetController(context);
+  startNodeLifecycleController(context);
+  startPodEvictionController(context);
+  const graph = new ObjectGraph(context);
+  startGarbageCollector(context, graph);
+  startNamespaceController(context, graph);
 }
