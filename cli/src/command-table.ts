@@ -8,6 +8,7 @@ export interface CommandModule {
 
 export interface CommandEntry {
   name: string;
+  alias?: string;
   summary: string;
   load(): Promise<CommandModule>;
 }
@@ -27,13 +28,41 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'check', summary: 'check cluster, control plane and proxies', load: () => import('./commands/check.ts') },
   { name: 'stat', summary: 'show golden metrics of workloads', load: () => import('./commands/stat.ts') },
   { name: 'edges', summary: 'show who calls whom, and with which identity', load: () => import('./commands/edges.ts') },
+  { name: 'identity', summary: "show the certificates of pods' proxies", load: () => import('./commands/identity.ts') },
+  {
+    name: 'diagnostics',
+    alias: 'diag',
+    summary: 'ask the control plane what it tells proxies',
+    load: () => import('./commands/diagnostics.ts'),
+  },
   { name: 'uninject', summary: 'take the proxy out of manifests', load: () => import('./commands/uninject.ts') },
   {
     name: 'version',
     summary: 'print the versions of command line and mesh',
     load: () => import('./commands/version.ts'),
   },
+  {
+    name: 'completion',
+    summary: 'print a completion script for a shell',
+    load: () => import('./commands/completion.ts'),
+  },
 ];
+
+/** Commands of Linkerd that are still to come, and what they come with. */
+export const LATER: Readonly<Record<string, string>> = {
+  authz: 'policy',
+  upgrade: 'the charts; until then `tulle install` keeps the certificates of an installed control plane',
+  uninstall: 'the charts; until then: tulle install | kubectl delete -f -',
+  prune: 'the charts',
+  profile: 'service profiles',
+  'install-cni': 'the CNI plugin',
+  multicluster: 'multicluster',
+  viz: 'the dashboard; `tulle stat` and `tulle edges` need no extension',
+  dashboard: 'the dashboard',
+  tap: 'live views of requests',
+  top: 'live views of requests',
+  routes: 'service profiles',
+};
 
 /** Global options that take a value, so that the value is not taken for the command. */
 const VALUE_OPTIONS = new Set([
@@ -49,13 +78,13 @@ const VALUE_OPTIONS = new Set([
   '--api-addr',
 ]);
 
-/** The command that the arguments name, if any. */
+/** The command that the arguments name, if any; an alias as the name that it stands for. */
 export function commandIn(argv: readonly string[]): string | undefined {
   const words = argv[0] === 'help' ? argv.slice(1) : argv;
   for (let i = 0; i < words.length; i += 1) {
     const word = words[i]!;
     if (VALUE_OPTIONS.has(word)) i += 1;
-    else if (!word.startsWith('-')) return word;
+    else if (!word.startsWith('-')) return COMMANDS.find(({ alias }) => alias === word)?.name ?? word;
   }
   return undefined;
 }

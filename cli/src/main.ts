@@ -1,6 +1,8 @@
 /** The command line `tulle`: finds the command, loads only that one, runs it, and turns an error into a line and an exit code. */
+
+import { MeshError } from '@tulle/api';
 import { Command, CommanderError } from 'commander';
-import { COMMANDS, commandIn } from './command-table.ts';
+import { COMMANDS, commandIn, LATER } from './command-table.ts';
 import { withGlobalOptions } from './globals.ts';
 import { reportError } from './output/error.ts';
 
@@ -16,6 +18,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     else program.command(entry.name).description(entry.summary);
   }
   try {
+    const later = LATER[chosen ?? ''];
+    if (later) throw new MeshError('UNIMPLEMENTED', `${chosen} is not here yet: it comes with ${later}`);
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
