@@ -3,6 +3,7 @@
  * calls are counted, and streams end with Unavailable when the process stops.
  */
 import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { MeshError, type MeshErrorCode } from '@tulle/api';
@@ -15,6 +16,8 @@ export interface GrpcServerOptions {
   routes: (router: ConnectRouter) => void;
   metrics: MetricRegistry;
   logger: Logger;
+  /** How long clients may take to finish once their streams were told to end. */
+  closeGraceMs?: number;
 }
 
 /** Requests are names, a token and a CSR; a service account token is a few KiB at most. */
@@ -26,7 +29,7 @@ const SESSION_MEMORY_MB_MAX = 512;
 /** Proxies that restart together drop all their streams at once; Node's default would close the shared connection. */
 const STREAM_RESET_BURST = 65_536;
 const STREAM_RESETS_PER_SECOND = 4_096;
-/** How long connections may take to finish once streams were told to end. */
+/** The end of a stream is one small frame; a client that has not read it by then does not read. */
 const CLOSE_GRACE_MS = 2_000;
 
 export async function startGrpcServer(options: GrpcServerOptions): Promise<AsyncDisposable & { port: number }> {
@@ -49,6 +52,11 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Async
     handler,
   );
   const sessions = new Set<ServerHttp2Session>();
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
   server.on('session', (session) => {
     sessions.add(session);
     session.on('close', () => sessions.delete(session));
@@ -59,18 +67,24 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Async
     port,
     [Symbol.asyncDispose]: () => {
       stopping.abort(new ConnectError('the control plane is stopping', Code.Unavailable));
-      return close(server, sessions);
+      return close(server, sessions, sockets, options.closeGraceMs ?? CLOSE_GRACE_MS);
     },
   };
 }
 
-async function close(server: Http2Server, sessions: ReadonlySet<ServerHttp2Session>): Promise<void> {
+async function close(
+  server: Http2Server,
+  sessions: ReadonlySet<ServerHttp2Session>,
+  sockets: ReadonlySet<Socket>,
+  graceMs: number,
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   server.close(() => resolve());
   for (const session of sessions) session.close();
+  // A session that is closing waits for its peer even when destroyed; its socket does not.
   const timer = setTimeout(() => {
-    for (const session of sessions) session.destroy();
-  }, CLOSE_GRACE_MS);
+    for (const socket of sockets) socket.destroy();
+  }, graceMs);
   await promise;
   clearTimeout(timer);
 }
@@ -124,7 +138,7 @@ async function* watchStream<T>(
 }
 
 function logCall(logger: Logger, method: Record<string, string>, error: ConnectError): void {
-  const fields = { ...method, code: Code[error.code], error: error.rawMessage };
+  const fields = { ...method, code: Code[error.code], error: MeshError.from(error.cause ?? error).message };
   if (error.code === Code.Internal || error.code === Code.Unknown) logger.error(fields, 'call failed');
   else logger.debug(fields, 'call refused');
 }
@@ -153,5 +167,5 @@ function toConnectError(cause: unknown): ConnectError {
   if (cause instanceof MeshError)
     return new ConnectError(cause.message, CODES[cause.code], undefined, undefined, cause);
   // What went wrong inside is for the log, not for peers.
-  return ConnectError.from(cause, Code.Internal);
+  return new ConnectError('internal error', Code.Internal, undefined, undefined, cause);
 }

@@ -50,7 +50,10 @@ export async function startTestControlPlane(
   );
   const loggers = createLoggers({ level: config.logLevel, format: config.logFormat });
   const context = await startContext(config, loggers, new AbortController().signal);
-  t.after(() => context[Symbol.asyncDispose]());
+  t.after(() => {
+    clientsOf(t).abort();
+    return context[Symbol.asyncDispose]();
+  });
   const client = <T extends DescService>(service: T, name: string): Client<T> => {
     const baseUrl = `http://127.0.0.1:${context.ports[name] ?? 1}`;
     return createClient(service, createGrpcTransport({ baseUrl, idleConnectionTimeoutMs: 500 }));
@@ -76,14 +79,20 @@ function kubeconfigFor(server: string): string {
   });
 }
 
-/** A stream read message by message; it ends with the test. */
+/** A stream read message by message; it ends with the test, before the control plane. */
 export function readStream<T>(t: TestContext, open: (signal: AbortSignal) => AsyncIterable<T>): () => Promise<T> {
-  const stopping = new AbortController();
-  t.after(() => stopping.abort());
-  const iterator = open(stopping.signal)[Symbol.asyncIterator]();
+  const iterator = open(clientsOf(t).signal)[Symbol.asyncIterator]();
   return async () => {
     const { value, done } = await iterator.next();
     if (done) throw new Error('the stream has ended');
     return value;
   };
+}
+
+const clients = new WeakMap<TestContext, AbortController>();
+
+function clientsOf(t: TestContext): AbortController {
+  const known = clients.get(t) ?? new AbortController();
+  clients.set(t, known);
+  return known;
 }
