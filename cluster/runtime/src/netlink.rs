@@ -9,12 +9,16 @@ use crate::sys;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
+const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -29,7 +33,11 @@ const IFA_F_NODAD: u8 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
 const IFF_UP: u32 = 1;
+
+pub type Mac = [u8; 6];
 
 /// A netlink socket stays in the namespace that it was made in.
 pub struct Netlink {
@@ -50,8 +58,9 @@ impl Netlink {
         index.and_then(|i| u32::try_from(i).ok()).ok_or_else(|| io::Error::other("short netlink reply"))
     }
 
-    /// Makes a veth pair: `name` here, attached to `bridge` and up; `peer` in the namespace `netns`.
-    pub fn create_veth(&self, name: &str, bridge: u32, peer: &str, netns: &OwnedFd) -> io::Result<()> {
+    /// Makes a veth pair: `name` here, attached to `bridge` and up; `peer` with the address
+    /// `mac` in the namespace `netns`.
+    pub fn create_veth(&self, name: &str, bridge: u32, peer: &str, mac: Mac, netns: &OwnedFd) -> io::Result<()> {
         let mut m = Message::new(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
         m.link_header(0, IFF_UP);
         m.string(IFLA_IFNAME, name);
@@ -62,6 +71,7 @@ impl Netlink {
         let other = m.nest(VETH_INFO_PEER);
         m.link_header(0, 0);
         m.string(IFLA_IFNAME, peer);
+        m.attribute(IFLA_ADDRESS, &mac);
         m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
         m.end(other);
         m.end(data);
@@ -101,6 +111,18 @@ impl Netlink {
         self.exchange(m).map(drop)
     }
 
+    /// A neighbour that is known for good, so that nobody has to ask for it.
+    pub fn add_neighbour(&self, index: u32, ip: IpAddr, mac: Mac) -> io::Result<()> {
+        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        let mut m = Message::neighbour(RTM_NEWNEIGH, flags, index, ip);
+        m.attribute(NDA_LLADDR, &mac);
+        self.exchange(m).map(drop)
+    }
+
+    pub fn remove_neighbour(&self, index: u32, ip: IpAddr) -> io::Result<()> {
+        self.exchange(Message::neighbour(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, index, ip)).map(drop)
+    }
+
     /// Sends one request and returns the first reply, or the error that it carries.
     fn exchange(&self, message: Message) -> io::Result<Vec<u8>> {
         const NLMSG_ERROR: u16 = 2;
@@ -137,6 +159,17 @@ impl Message {
         const UNICAST: u8 = 1;
         let mut m = Self::new(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
         m.bytes(&[family(of), prefix, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST, 0, 0, 0, 0]);
+        m
+    }
+
+    fn neighbour(kind: u16, flags: u16, index: u32, ip: IpAddr) -> Self {
+        const PERMANENT: u16 = 0x80;
+        let mut m = Self::new(kind, flags);
+        m.bytes(&[family(ip), 0, 0, 0]);
+        m.bytes(&index.to_ne_bytes());
+        m.bytes(&PERMANENT.to_ne_bytes());
+        m.bytes(&[0, 0]);
+        m.ip(NDA_DST, ip);
         m
     }
 

@@ -34,7 +34,10 @@ pub struct SandboxSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     pub bridge: String,
+    pub bridge_mac: [u8; 6],
     pub host_interface: String,
+    /// Of the pod's own interface.
+    pub mac: [u8; 6],
     /// Address and gateway, one pair for each family.
     pub addresses: Vec<Address>,
 }

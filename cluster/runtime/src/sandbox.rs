@@ -14,6 +14,8 @@ pub struct Sandbox {
     pub net: Option<OwnedFd>,
     pub uts: OwnedFd,
     pub ipc: OwnedFd,
+    /// The bridge's index and the pod's addresses, known to the node as neighbours.
+    neighbours: Option<(u32, Vec<IpAddr>)>,
 }
 
 /// This program's own namespaces, to come back to.
@@ -47,7 +49,7 @@ impl Home {
     }
 
     pub fn create(&self, spec: &SandboxSpec) -> io::Result<Sandbox> {
-        let (sandbox, netlink) = self.inside(|| {
+        let (mut sandbox, netlink) = self.inside(|| {
             let net_flag = if spec.network.is_some() { libc::CLONE_NEWNET } else { 0 };
             sys::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | net_flag)?;
             sys::sethostname(&spec.hostname)?;
@@ -56,18 +58,19 @@ impl Home {
             if net.is_some() {
                 set_pod_sysctls();
             }
-            Ok((Sandbox { net, uts: namespace("uts")?, ipc: namespace("ipc")? }, netlink))
+            Ok((Sandbox { net, uts: namespace("uts")?, ipc: namespace("ipc")?, neighbours: None }, netlink))
         })?;
         if let (Some(network), Some(net), Some(netlink)) = (&spec.network, &sandbox.net, netlink) {
-            self.connect(network, net, &netlink).map_err(|e| context("set up the pod's network", e))?;
+            let bridge = self.connect(network, net, &netlink).map_err(|e| context("set up the pod's network", e))?;
+            sandbox.neighbours = Some((bridge, network.addresses.iter().map(|pair| pair.address).collect()));
         }
         Ok(sandbox)
     }
 
-    fn connect(&self, network: &Network, net: &OwnedFd, inside: &Netlink) -> io::Result<()> {
+    fn connect(&self, network: &Network, net: &OwnedFd, inside: &Netlink) -> io::Result<u32> {
         let bridge = self.netlink.index(&network.bridge).map_err(|e| context(&network.bridge, e))?;
         self.netlink
-            .create_veth(&network.host_interface, bridge, "eth0", net)
+            .create_veth(&network.host_interface, bridge, "eth0", network.mac, net)
             .map_err(|e| context(&network.host_interface, e))?;
         let (lo, eth0) = (inside.index("lo")?, inside.index("eth0")?);
         inside.set_up(lo)?;
@@ -78,8 +81,20 @@ impl Home {
         for pair in &network.addresses {
             inside.add_link_route(eth0, pair.gateway).map_err(|e| context("add the gateway", e))?;
             inside.add_default_route(eth0, pair.gateway).map_err(|e| context("add the default route", e))?;
+            inside
+                .add_neighbour(eth0, pair.gateway, network.bridge_mac)
+                .and_then(|()| self.netlink.add_neighbour(bridge, pair.address, network.mac))
+                .map_err(|e| context("add the neighbour", e))?;
         }
-        Ok(())
+        Ok(bridge)
+    }
+
+    /// Ends the pod's network. What its processes still hold goes with them.
+    pub fn remove(&self, sandbox: Sandbox) {
+        for (bridge, addresses) in sandbox.neighbours.iter() {
+            // Already gone is as good.
+            addresses.iter().for_each(|address| _ = self.netlink.remove_neighbour(*bridge, *address));
+        }
     }
 
     /// Begins to connect to a port on the pod's loopback address.

@@ -104,7 +104,9 @@ impl Server {
                 Some(None)
             }),
             Op::RemoveSandbox { sandbox } => {
-                self.sandboxes.remove(&sandbox);
+                if let Some(sandbox) = self.sandboxes.remove(&sandbox) {
+                    self.home.remove(sandbox);
+                }
                 Ok(Some(None))
             }
             Op::Start(spec) => self.start(id, &spec).map(|()| None),

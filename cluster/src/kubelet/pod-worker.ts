@@ -6,6 +6,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MeshError, type Pod } from '@tulle/api';
+import { BRIDGE_MAC } from '../network/interfaces.ts';
 import type { AgentContext } from './agent-context.ts';
 import { ContainerRunner, type PodSandbox } from './container-runner.ts';
 import type { ContainerState } from './container-state.ts';
@@ -198,7 +199,13 @@ export class PodWorker {
       const files = await writePodFiles(join(folder, 'etc'), this.#pod, this.#podIps, names);
       const volumes = await this.#prepareVolumes();
       const pairs = this.#podIps.map((address, i) => ({ address, gateway: nodeIps[i] ?? '' }));
-      const network = { bridge, hostInterface: hostInterface(id), addresses: pairs };
+      const network = {
+        bridge,
+        bridgeMac: macBytes(BRIDGE_MAC),
+        hostInterface: hostInterface(id),
+        mac: podMac(this.#podIps[0] ?? ''),
+        addresses: pairs,
+      };
       const hostname = podHostname(this.#pod);
       await runtime.createSandbox(spec?.hostNetwork ? { sandbox: id, hostname } : { sandbox: id, hostname, network });
       this.#sandbox = { id, podIps: this.#podIps, volumes, files, folder: join(folder, 'etc') };
@@ -340,4 +347,13 @@ function hostInterface(uid: string): string {
   let hash = 0xcbf29ce484222325n;
   for (const byte of Buffer.from(uid)) hash = ((hash ^ BigInt(byte)) * 0x100000001b3n) & 0xffffffffffffffffn;
   return `veth${hash.toString(16).padStart(16, '0').slice(0, 11)}`;
+}
+
+/** From the IPv4 address, so that it is one of a kind on the bridge. */
+function podMac(ip: string): number[] {
+  return [0x0a, 0x58, ...ip.split('.').map(Number)];
+}
+
+function macBytes(mac: string): number[] {
+  return mac.split(':').map((byte) => Number.parseInt(byte, 16));
 }

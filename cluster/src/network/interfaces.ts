@@ -19,7 +19,7 @@ export interface NetworkLayout {
 
 export const BRIDGE = 'cni0';
 /** Fixed, or a bridge takes the lowest of its ports' addresses and neighbours forget it whenever that changes. */
-const BRIDGE_MAC = '0a:58:0a:2a:00:01';
+export const BRIDGE_MAC = '0a:58:0a:2a:00:01';
 
 const SYSCTLS: [string, string][] = [
   ['ipv4/ip_forward', '1'],

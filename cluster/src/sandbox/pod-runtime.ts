@@ -11,7 +11,14 @@ export interface SandboxSpec {
   sandbox: string;
   hostname: string;
   /** Without it the pod uses the node's own network. */
-  network?: { bridge: string; hostInterface: string; addresses: { address: string; gateway: string }[] };
+  network?: {
+    bridge: string;
+    bridgeMac: number[];
+    hostInterface: string;
+    /** Of the pod's own interface. */
+    mac: number[];
+    addresses: { address: string; gateway: string }[];
+  };
 }
 
 export type Mount =
