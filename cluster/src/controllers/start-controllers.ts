@@ -1,4 +1,7 @@
-/** Starts every controller of the cluster on one client: each reads and writes the API as any other client would. */
+/**
+ * Starts every controller of the cluster on one client: each reads and writes the API as any other client would.
+ * Collecting garbage is the API server's, which knows who owns what without a copy of everything.
+ */
 
 import type { Client } from '@tulle/client';
 import { startScheduler } from '../scheduler/scheduler.ts';
@@ -8,11 +11,9 @@ import { startDaemonSetController } from './daemon-set.ts';
 import { startDeploymentController } from './deployment/deployment-controller.ts';
 import { startDisruptionBudgetController } from './disruption-budget.ts';
 import { startEndpointController } from './endpoints/endpoint-controller.ts';
-import { startGarbageCollector } from './garbage-collector.ts';
 import { startJobController } from './job/job-controller.ts';
 import { startNamespaceController } from './namespace.ts';
 import { startNodeLifecycleController } from './node-lifecycle.ts';
-import { ObjectGraph } from './object-graph.ts';
 import { startPodEvictionController } from './pod-eviction.ts';
 import { startReplicaSetController } from './replica-set.ts';
 import { startServiceAccountController } from './service-account.ts';
@@ -41,7 +42,5 @@ export function startControllers({ client, signal, now }: ControllersOptions): v
   startDisruptionBudgetController(context);
   startNodeLifecycleController(context);
   startPodEvictionController(context);
-  const graph = new ObjectGraph(context);
-  startGarbageCollector(context, graph);
-  startNamespaceController(context, graph);
+  startNamespaceController(context);
 }
