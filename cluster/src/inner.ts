@@ -40,7 +40,7 @@ export async function runInner(): Promise<never> {
 
 async function runCluster(config: InnerConfig, signal: AbortSignal): Promise<void> {
   const layout = layoutOf(config.nodes);
-  const images = loadImages(config.imagesFile);
+  const images = await loadImages(config.imagesFile);
   await createInterfaces(layout);
   const addresses = usableAddresses(layout.nodes[0]?.podCidrs ?? []).map(gatewayOf);
   await using server = await startApiServer({
