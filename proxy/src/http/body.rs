@@ -1,0 +1,181 @@
+//! The one body type of the data path, whatever it comes from, with an observer for what is counted about it.
+
+use super::{error::BodyError, track::Tracker};
+use crate::inbound::AccessLog;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+pub struct Body {
+    kind: Kind,
+    /// Told of the first data and of the end; absent on bodies that nobody counts.
+    tracker: Option<Box<Tracker>>,
+    /// Written when the body is done with.
+    log: Option<Box<AccessLog>>,
+}
+
+enum Kind {
+    Empty,
+    Full(Bytes),
+    Hyper(hyper::body::Incoming),
+    /// `_in_use` tells the connection that it is.
+    H2 {
+        stream: h2::RecvStream,
+        is_data_done: bool,
+        _in_use: Option<Arc<()>>,
+    },
+}
+
+impl Body {
+    pub fn empty() -> Self {
+        Self { kind: Kind::Empty, tracker: None, log: None }
+    }
+
+    pub fn h2(stream: h2::RecvStream) -> Self {
+        Self::from_h2(stream, None)
+    }
+
+    /// Holds `in_use` until the body is done with.
+    pub fn h2_held(stream: h2::RecvStream, in_use: Arc<()>) -> Self {
+        Self::from_h2(stream, Some(in_use))
+    }
+
+    fn from_h2(stream: h2::RecvStream, in_use: Option<Arc<()>>) -> Self {
+        match stream.is_end_stream() {
+            true => Self::empty(),
+            false => Self { kind: Kind::H2 { stream, is_data_done: false, _in_use: in_use }, tracker: None, log: None },
+        }
+    }
+
+    pub fn hyper(incoming: hyper::body::Incoming) -> Self {
+        match incoming.is_end_stream() {
+            true => Self::empty(),
+            false => Self { kind: Kind::Hyper(incoming), tracker: None, log: None },
+        }
+    }
+
+    /// The tracker is told at once if there is nothing to wait for.
+    pub fn set_tracker(&mut self, mut tracker: Box<Tracker>) {
+        if self.is_end_stream() {
+            tracker.end(None);
+        } else {
+            self.tracker = Some(tracker);
+        }
+    }
+
+    pub fn set_log(&mut self, log: Box<AccessLog>) {
+        self.log = Some(log);
+    }
+
+    fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.kind = Kind::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Kind::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+            Kind::H2 { stream, is_data_done, .. } => {
+                if !*is_data_done {
+                    match ready!(stream.poll_data(cx)) {
+                        Some(Ok(bytes)) => {
+                            // What has been handed on is no longer buffered here; the next hop has its own limit.
+                            let _ = stream.flow_control().release_capacity(bytes.len());
+                            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                        }
+                        Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                        None => *is_data_done = true,
+                    }
+                }
+                match ready!(stream.poll_trailers(cx)) {
+                    Ok(trailers) => {
+                        self.kind = Kind::Empty;
+                        Poll::Ready(trailers.map(|t| Ok(Frame::trailers(t))))
+                    }
+                    Err(error) => Poll::Ready(Some(Err(error.into()))),
+                }
+            }
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
+        Self { kind, tracker: None, log: None }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = ready!(this.poll_kind(cx));
+        if let (Some(log), Some(Ok(frame))) = (&mut this.log, &frame) {
+            log.data(frame.data_ref().map_or(0, Bytes::len));
+        }
+        let Some(tracker) = &mut this.tracker else { return Poll::Ready(frame) };
+        match frame {
+            Some(Ok(frame)) => {
+                if frame.is_data() {
+                    tracker.data();
+                }
+                if let Some(trailers) = frame.trailers_ref() {
+                    tracker.end(Some(trailers));
+                    this.tracker = None;
+                } else if this.kind.is_end_stream() {
+                    tracker.end(None);
+                    this.tracker = None;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => {
+                tracker.end(None);
+                this.tracker = None;
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                let rescued = tracker.fail(&error);
+                this.tracker = None;
+                match rescued {
+                    Some(trailers) => {
+                        this.kind = Kind::Empty;
+                        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                    }
+                    None => Poll::Ready(Some(Err(error))),
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kind.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Hyper(incoming) => incoming.size_hint(),
+            Kind::H2 { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Kind {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::H2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! HTTP as the data path speaks it: connections served, requests sent, one body type, one table of errors.
+
+mod body;
+pub mod classify;
+pub mod error;
+pub mod filters;
+pub mod headers;
+
+mod keep_alive;
+pub mod limit;
+mod pump;
+pub mod server;
+pub mod upgrade;
+
+pub mod h1_client;
+pub mod h2_client;
+pub mod send;
+
+pub mod stats;
+pub mod track;
+
+pub use body::Body;
+pub use error::{BodyError, Error};

@@ -1,0 +1,122 @@
+//! What is counted about requests. Handles for a status are made when it is first seen, and found again by a scan of
+//! the few that occur.
+
+use super::classify::Class;
+use crate::metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+static REQUESTS: Family = Family::counter("request_total", "Total count of HTTP requests.");
+static RESPONSES: Family = Family::counter("response_total", "Total count of HTTP responses.");
+static LATENCY: Family = Family::histogram(
+    "response_latency_ms",
+    "Elapsed times between a request's headers being received and its response stream beginning.",
+    LATENCY_MS,
+);
+
+/// `request_total`, `response_total` and `response_latency_ms` of one peer.
+pub struct RequestStats {
+    registry: Registry,
+    labels: Labels,
+    requests: Counter,
+    latencies: Mutex<Vec<(u16, Histogram)>>,
+    responses: Mutex<Vec<(u16, Class, Counter)>>,
+}
+
+impl RequestStats {
+    pub fn new(registry: &Registry, labels: Labels) -> Arc<Self> {
+        Arc::new(Self {
+            requests: registry.counter(&REQUESTS, labels.clone()),
+            registry: registry.clone(),
+            labels,
+            latencies: Mutex::default(),
+            responses: Mutex::default(),
+        })
+    }
+
+    #[inline]
+    pub fn request(&self) {
+        self.requests.incr();
+    }
+
+    pub fn latency(&self, status: u16, elapsed: Duration) {
+        let mut latencies = lock(&self.latencies);
+        if let Some((_, histogram)) = latencies.iter().find(|(s, _)| *s == status) {
+            return histogram.observe_time(elapsed);
+        }
+        let histogram = self.registry.histogram(&LATENCY, self.labels.clone().with("status_code", status));
+        histogram.observe_time(elapsed);
+        latencies.push((status, histogram));
+    }
+
+    pub fn response(&self, status: u16, class: Class) {
+        let mut responses = lock(&self.responses);
+        if let Some((.., counter)) = responses.iter().find(|(s, c, _)| *s == status && *c == class) {
+            return counter.incr();
+        }
+        let grpc = class.grpc_status.map(|code| code.to_string()).unwrap_or_default();
+        let labels = self
+            .labels
+            .clone()
+            .with("status_code", status)
+            .with("classification", if class.is_success { "success" } else { "failure" })
+            .with("grpc_status", grpc)
+            .with("error", if class.is_error { "reset" } else { "" });
+        let counter = self.registry.counter(&RESPONSES, labels);
+        counter.incr();
+        responses.push((status, class, counter));
+    }
+}
+
+/// The families of a route or of one of its backends: how long streams take and how they end.
+pub struct StreamStats {
+    registry: Registry,
+    labels: Labels,
+    is_grpc: bool,
+    statuses: &'static Family,
+    duration: Histogram,
+    seen: Mutex<Vec<(u16, &'static str, Counter)>>,
+}
+
+impl StreamStats {
+    pub fn new(
+        registry: &Registry,
+        labels: Labels,
+        is_grpc: bool,
+        duration: &'static Family,
+        statuses: &'static Family,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            duration: registry.histogram(duration, labels.clone()),
+            registry: registry.clone(),
+            labels,
+            is_grpc,
+            statuses,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// Counts a stream's end. `error` is one of the contract's upper-case words, or empty.
+    pub fn end(&self, elapsed: Duration, status: u16, class: Class, error: &'static str) {
+        self.duration.observe_time(elapsed);
+        let code = if self.is_grpc { class.grpc_status.unwrap_or(2) } else { status };
+        let mut seen = lock(&self.seen);
+        if let Some((.., counter)) = seen.iter().find(|(c, e, _)| *c == code && *e == error) {
+            return counter.incr();
+        }
+        let name = if self.is_grpc { "grpc_status" } else { "http_status" };
+        let labels = match error.is_empty() {
+            true => self.labels.clone().with(name, code).with("error", ""),
+            false => self.labels.clone().with(name, "").with("error", error),
+        };
+        let counter = self.registry.counter(self.statuses, labels);
+        counter.incr();
+        seen.push((code, error, counter));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

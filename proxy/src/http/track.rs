@@ -1,0 +1,110 @@
+//! Watches one response to its end: latency at the first data, class at the last, the endpoint's load released, the
+//! connection given back.
+
+use super::{
+    classify::{Classifier, grpc_status},
+    error::{BodyError, grpc_trailers},
+    h1_client::Lease,
+    stats::{RequestStats, StreamStats},
+};
+use crate::balance::Pending;
+use http::HeaderMap;
+use std::{sync::Arc, time::Instant};
+
+pub struct Tracker {
+    pub started: Instant,
+    pub status: u16,
+    pub classifier: Classifier,
+    /// From the response's headers; trailers override it.
+    pub grpc_status: Option<u16>,
+    pub stats: Option<Arc<RequestStats>>,
+    /// The route's and the backend's families.
+    pub streams: [Option<Arc<StreamStats>>; 2],
+    /// The endpoint's count of requests that have no data yet.
+    pub pending: Option<Pending>,
+    /// The HTTP/1 connection that the response comes from.
+    pub lease: Option<Lease>,
+    /// Whether a break is told to a gRPC client by trailers.
+    pub rescues_grpc: bool,
+    has_begun: bool,
+    is_done: bool,
+}
+
+impl Tracker {
+    pub fn new(started: Instant, status: u16, classifier: Classifier, grpc_status: Option<u16>) -> Self {
+        Self {
+            started,
+            status,
+            classifier,
+            grpc_status,
+            stats: None,
+            streams: [None, None],
+            pending: None,
+            lease: None,
+            rescues_grpc: false,
+            has_begun: false,
+            is_done: false,
+        }
+    }
+
+    #[inline]
+    pub fn data(&mut self) {
+        if self.has_begun {
+            return;
+        }
+        self.has_begun = true;
+        if let Some(pending) = self.pending.take() {
+            pending.complete();
+        }
+        if let Some(stats) = &self.stats {
+            stats.latency(self.status, self.started.elapsed());
+        }
+    }
+
+    pub fn end(&mut self, trailers: Option<&HeaderMap>) {
+        let code = trailers.and_then(grpc_status).or(self.grpc_status);
+        self.finish(self.classifier.end(code), "");
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+
+    /// Counts a break; the trailers, if any, are to be sent in the error's place.
+    pub fn fail(&mut self, error: &BodyError) -> Option<HeaderMap> {
+        self.finish(self.classifier.error(), error_label(error));
+        if self.rescues_grpc { grpc_trailers(error) } else { None }
+    }
+
+    fn finish(&mut self, class: super::classify::Class, error: &'static str) {
+        if self.is_done {
+            return;
+        }
+        self.data();
+        self.is_done = true;
+        if let Some(stats) = &self.stats {
+            stats.response(self.status, class);
+        }
+        for stream in self.streams.iter().flatten() {
+            stream.end(self.started.elapsed(), self.status, class, error);
+        }
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        // The reader went away: what was seen so far is what the response was.
+        self.finish(self.classifier.end(self.grpc_status), "CANCEL");
+    }
+}
+
+/// The `error` label of route families.
+pub fn error_label(error: &BodyError) -> &'static str {
+    match error.reason() {
+        Some(h2::Reason::CANCEL) => "CANCEL",
+        Some(h2::Reason::REFUSED_STREAM) => "REFUSED",
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => "ENHANCE_YOUR_CALM",
+        Some(h2::Reason::NO_ERROR) => "GO_AWAY",
+        Some(_) => "RESET",
+        None => "IO",
+    }
+}

@@ -1,0 +1,133 @@
+//! One address of the application: its policy, the connections to it, and the counters of those who come to it.
+
+use super::{
+    client::Tls,
+    context::Context,
+    metrics::{self, RouteCounters},
+    rate_limit::RateLimiter,
+};
+use crate::{
+    control::model::{
+        endpoint::Http2Params,
+        inbound::{Authz, ServerPolicy},
+    },
+    http::{h1_client::Http1Client, h2_client::Http2Client},
+    metrics::Registry,
+    transport::{connect::Connector, sensor::TransportMetrics},
+};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// How many kinds of client an address keeps counters at hand for; others cost look-ups when they connect.
+const CLASSES_MAX: usize = 256;
+
+pub struct App {
+    pub addr: SocketAddr,
+    pub policy: watch::Receiver<Arc<ServerPolicy>>,
+    pub connector: Arc<Connector>,
+    pub http1: Arc<Http1Client>,
+    pub http2: Arc<Http2Client>,
+    registry: Registry,
+    classes: Mutex<Vec<Arc<Class>>>,
+    limiter: Mutex<Option<Arc<RateLimiter>>>,
+}
+
+/// Connections that are counted together: same policy, same client identity.
+pub struct Class {
+    pub policy: Arc<ServerPolicy>,
+    pub transport: Arc<TransportMetrics>,
+    tls: Tls,
+    addr: SocketAddr,
+    registry: Registry,
+    routes: Mutex<Vec<(RouteKey, Arc<RouteCounters>)>>,
+}
+
+/// Route, rule, and the address of the authorization in the policy, which the class keeps alive.
+type RouteKey = (usize, usize, usize);
+
+impl App {
+    pub fn new(context: &Context, addr: SocketAddr) -> Arc<Self> {
+        let direction = context.direction();
+        let windows = context.config.control.http2_client;
+        Arc::new(Self {
+            addr,
+            policy: context.control.inbound(addr.port()),
+            connector: Arc::new(Connector {
+                addr,
+                timeout: direction.connect_timeout,
+                options: direction.connect,
+                tls: None,
+                hides_session: true,
+                metrics: metrics::connect(&context.metrics, addr),
+            }),
+            http1: Http1Client::new(direction.http1_idle_timeout, direction.max_idle_connections),
+            http2: Http2Client::new(Http2Params::default(), (windows.stream_window, windows.connection_window)),
+            registry: context.metrics.clone(),
+            classes: Mutex::default(),
+            limiter: Mutex::default(),
+        })
+    }
+
+    pub fn policy(&self) -> Arc<ServerPolicy> {
+        self.policy.borrow().clone()
+    }
+
+    /// The counters of a client under the current policy.
+    pub fn class(&self, tls: &Tls) -> Arc<Class> {
+        let policy = self.policy.borrow().clone();
+        let mut classes = lock(&self.classes);
+        if let Some(class) = classes.iter().find(|c| c.tls == *tls && Arc::ptr_eq(&c.policy, &policy)) {
+            return class.clone();
+        }
+        classes.retain(|class| Arc::ptr_eq(&class.policy, &policy));
+        if classes.len() >= CLASSES_MAX {
+            classes.remove(0);
+        }
+        let class = Arc::new(Class {
+            transport: metrics::accept(&self.registry, self.addr, tls, &policy),
+            policy,
+            tls: tls.clone(),
+            addr: self.addr,
+            registry: self.registry.clone(),
+            routes: Mutex::default(),
+        });
+        classes.push(class.clone());
+        class
+    }
+
+    /// The limiter of the policy's rate limit; it keeps its state as long as the limit stays the same.
+    pub fn limiter(&self, policy: &ServerPolicy) -> Option<Arc<RateLimiter>> {
+        let limit = policy.http()?.rate_limit.as_ref()?;
+        let mut limiter = lock(&self.limiter);
+        if let Some(limiter) = limiter.as_ref().filter(|l| l.is_for(limit)) {
+            return Some(limiter.clone());
+        }
+        let new = Arc::new(RateLimiter::new(limit.clone()));
+        *limiter = Some(new.clone());
+        Some(new)
+    }
+}
+
+impl Class {
+    /// The counters of a route's rule under one authorization.
+    pub fn route(&self, route: usize, rule: usize, authz: &Authz) -> Option<Arc<RouteCounters>> {
+        let key = (route, rule, std::ptr::from_ref(authz) as usize);
+        let mut routes = lock(&self.routes);
+        if let Some((_, counters)) = routes.iter().find(|(k, _)| *k == key) {
+            return Some(counters.clone());
+        }
+        let http = self.policy.http()?;
+        let of = http.routes.get(route)?;
+        let policy = &of.rules.get(rule)?.policy;
+        let counters = metrics::route(&self.registry, self.addr, &self.tls, &self.policy, &of.meta, policy, authz);
+        routes.push((key, counters.clone()));
+        Some(counters)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,227 @@
+//! One request from a client: route, authorization, filters, rate limit, and the application's answer in the form in
+//! which the client asked.
+
+use super::{
+    access_log::AccessLog,
+    app::{App, Class},
+    client::Client,
+    context::Worker,
+    metrics::{Events, RouteCounters},
+};
+use crate::{
+    control::model::{
+        inbound::ServerPolicy,
+        route::{self, Found},
+    },
+    drain,
+    http::{
+        Body, Error,
+        classify::{self, Classifier, grpc_status, is_grpc},
+        error::Asker,
+        filters, h1_client, headers,
+        server::Service,
+        track::Tracker,
+        upgrade::{self, Upgrade},
+    },
+    transport::detect::HttpVersion,
+};
+use http::{HeaderName, HeaderValue, Request, Response, Version};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+static L5D_CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
+
+/// Serves one connection of a client.
+pub struct HttpService {
+    worker: Arc<Worker>,
+    app: Arc<App>,
+    client: Client,
+    client_id: Option<HeaderValue>,
+    version: HttpVersion,
+    /// The counters under the policy that was in force at the last request.
+    class: Mutex<Arc<Class>>,
+    drain: drain::Watch,
+}
+
+/// The form in which a request came.
+#[derive(Clone, Copy)]
+struct Form {
+    version: Version,
+    /// HTTP/1 carried over HTTP/2 by another proxy.
+    is_carried: bool,
+    is_absolute_form: bool,
+    is_upgrade: bool,
+    is_grpc: bool,
+}
+
+impl HttpService {
+    pub fn new(worker: Arc<Worker>, app: Arc<App>, client: Client, version: HttpVersion, drain: drain::Watch) -> Self {
+        let class = Mutex::new(app.class(&client.tls));
+        Self { client_id: client.id_header(), worker, app, client, version, class, drain }
+    }
+
+    fn class(&self) -> Arc<Class> {
+        let mut class = self.class.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&class.policy, &self.app.policy.borrow()) {
+            *class = self.app.class(&self.client.tls);
+        }
+        class.clone()
+    }
+
+    async fn handle(&self, mut request: Request<Body>, form: &mut Form) -> Result<Response<Body>, Error> {
+        let started = Instant::now();
+        let permit = self.worker.context.in_flight.acquire().ok_or(Error::LoadShed)?;
+        form.is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;
+        let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
+        let is_connect = request.method() == http::Method::CONNECT;
+        if form.version != Version::HTTP_2 && !is_connect {
+            let had_authority = headers::normalize_uri(&mut request);
+            form.is_absolute_form |= had_authority && !form.is_carried;
+        }
+        let request_headers = request.headers_mut();
+        if !form.is_upgrade {
+            headers::strip_connection(request_headers);
+        }
+        request_headers.remove(&L5D_CLIENT_ID);
+        if let Some(id) = &self.client_id {
+            request_headers.insert(L5D_CLIENT_ID.clone(), id.clone());
+        }
+
+        let class = self.class();
+        let (counters, found) = self.authorize(&class, &request)?;
+        let policy = class.policy.http().and_then(|h| Some(&h.routes.get(found.route)?.rules.get(found.rule)?.policy));
+        let filters = policy.map_or(&[][..], |p| &p.filters);
+        filters::apply_request(filters, &mut request, found.prefix_len)?;
+        if let Some(limiter) = self.app.limiter(&class.policy)
+            && !limiter.allows(self.client.id(), started)
+        {
+            self.events(&class.policy).http_rate_limited(&self.client);
+            return Err(Error::RateLimited);
+        }
+        counters.stats.request();
+        counters.requests.incr();
+        let response = self.send(request, form, &counters, upgrade.as_mut(), started).await;
+        drop(permit);
+        response.map(|mut response| {
+            filters::apply_response(filters, &mut response);
+            response
+        })
+    }
+
+    fn authorize(&self, class: &Class, request: &Request<Body>) -> Result<(Arc<RouteCounters>, Found), Error> {
+        let events = self.events(&class.policy);
+        let Some(http) = class.policy.http() else {
+            // The port has stopped being HTTP: connections that began as such end with their next request.
+            events.http_denied(&self.client, None);
+            return Err(Error::Unauthorized);
+        };
+        let found = route::find(&http.routes, route::Request::new(request));
+        let rule = found.and_then(|f| http.routes.get(f.route)?.rules.get(f.rule));
+        let (Some(found), Some(rule)) = (found, rule) else {
+            events.http_no_route(&self.client);
+            return Err(Error::NoRoute);
+        };
+        let Some(authz) = rule.policy.check(self.client.addr.ip(), self.client.tls()) else {
+            events.http_denied(&self.client, Some(&rule.policy));
+            return Err(Error::Unauthorized);
+        };
+        let counters = class.route(found.route, found.rule, authz).ok_or(Error::NoRoute)?;
+        counters.allowed.incr();
+        Ok((counters, found))
+    }
+
+    /// Sends a request to the application in the form that it was given at the beginning of its way.
+    async fn send(
+        &self,
+        mut request: Request<Body>,
+        form: &Form,
+        counters: &Arc<RouteCounters>,
+        upgrade: Option<&mut Upgrade>,
+        started: Instant,
+    ) -> Result<Response<Body>, Error> {
+        let sent = if form.version == Version::HTTP_2 {
+            self.app.http2.send(&self.app.connector, request).await.map(|response| (response, None))
+        } else {
+            if request.method() != http::Method::CONNECT {
+                h1_client::prepare(&mut request, form.is_absolute_form);
+            }
+            self.app.http1.send(&self.app.connector, request).await.map(|(response, lease)| match upgrade {
+                Some(upgrade) => upgrade::accept(upgrade, response, lease),
+                None => (response, Some(lease)),
+            })
+        };
+        let (mut response, lease) = match sent {
+            Ok(sent) => sent,
+            Err(failed) => {
+                let status = match &failed.error {
+                    Error::Connect(error) if error.is_timeout() => 504,
+                    _ => 502,
+                };
+                let class = classify::Class { is_success: false, grpc_status: None, is_error: false };
+                counters.stats.latency(status, started.elapsed());
+                counters.stats.response(status, class);
+                return Err(failed.error);
+            }
+        };
+        let status = response.status();
+        if status != http::StatusCode::SWITCHING_PROTOCOLS {
+            headers::strip_connection(response.headers_mut());
+        }
+        if form.version == Version::HTTP_2 {
+            *response.version_mut() = Version::HTTP_2;
+        } else if form.is_carried {
+            headers::carry_response(&mut response);
+        }
+        let code = if form.is_grpc { grpc_status(response.headers()) } else { None };
+        let mut tracker = Tracker::new(started, status.as_u16(), Classifier::new(form.is_grpc, status, None), code);
+        tracker.stats = Some(counters.stats.clone());
+        tracker.streams = [Some(counters.streams.clone()), None];
+        tracker.lease = lease;
+        tracker.rescues_grpc = form.is_grpc;
+        response.body_mut().set_tracker(Box::new(tracker));
+        Ok(response)
+    }
+
+    fn events<'a>(&'a self, policy: &'a ServerPolicy) -> Events<'a> {
+        Events { registry: &self.worker.context.metrics, addr: self.app.addr, policy }
+    }
+}
+
+impl Service for HttpService {
+    async fn call(&self, mut request: Request<Body>) -> Result<Response<Body>, h2::Reason> {
+        let carried = headers::carried(&mut request);
+        let mut form = Form {
+            version: request.version(),
+            is_carried: carried.is_some(),
+            is_absolute_form: carried.is_some_and(|(_, is_absolute)| is_absolute),
+            is_upgrade: false,
+            is_grpc: self.version == HttpVersion::Http2 && is_grpc(request.headers()),
+        };
+        let log = AccessLog::begin(self.worker.context.config.access_log, &self.client, &request);
+        let answered = match self.handle(request, &mut form).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                self.events(&self.class().policy).http_error(&error);
+                // Strangers learn nothing of the mesh.
+                let emit_headers = self.client.id().is_some();
+                let asker =
+                    Asker { version: form.version, is_grpc: form.is_grpc, is_carried: form.is_carried, emit_headers };
+                error.respond(asker).map(|mut response| {
+                    if form.is_carried {
+                        headers::carry_response(&mut response);
+                    }
+                    response
+                })
+            }
+        };
+        match (answered, log) {
+            (Ok(mut response), Some(log)) => {
+                log.attach(&mut response);
+                Ok(response)
+            }
+            (answered, _) => answered,
+        }
+    }
+}

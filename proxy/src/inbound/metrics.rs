@@ -1,0 +1,215 @@
+//! What is counted about inbound traffic, and the label sets that it is counted under.
+
+use super::client::{Client, Tls};
+use crate::{
+    control::model::{
+        Meta,
+        inbound::{Authz, HttpPolicy, ServerPolicy},
+    },
+    http::{
+        error::Error,
+        stats::{RequestStats, StreamStats},
+    },
+    metrics::{Counter, DURATION_FINE, Family, Labels, Registry},
+    transport::{
+        detect::{Detected, HttpVersion},
+        header::{Session, TransportHeader},
+        sensor::TransportMetrics,
+    },
+};
+use std::{io, net::SocketAddr, sync::Arc};
+
+static HTTP_ALLOW: Family = Family::counter(
+    "inbound_http_authz_allow_total",
+    "The total number of inbound HTTP requests that were authorized.",
+);
+static HTTP_DENY: Family =
+    Family::counter("inbound_http_authz_deny_total", "The total number of inbound HTTP requests that were denied.");
+static HTTP_NO_ROUTE: Family = Family::counter(
+    "inbound_http_route_not_found_total",
+    "The total number of inbound HTTP requests that could not be associated with a route.",
+);
+static HTTP_RATE_LIMITED: Family = Family::counter(
+    "inbound_http_local_ratelimit_total",
+    "The total number of inbound HTTP requests that were rate-limited.",
+);
+static TCP_ALLOW: Family = Family::counter(
+    "inbound_tcp_authz_allow_total",
+    "The total number of inbound TCP connections that were authorized.",
+);
+static TCP_DENY: Family =
+    Family::counter("inbound_tcp_authz_deny_total", "The total number of inbound TCP connections that were denied.");
+static TCP_TERMINATE: Family = Family::counter(
+    "inbound_tcp_authz_terminate_total",
+    "The total number of inbound TCP connections that were terminated due to an authorization change.",
+);
+static HTTP_ERRORS: Family = Family::counter(
+    "inbound_http_errors_total",
+    "The total number of inbound HTTP requests that could not be processed.",
+);
+static TCP_ERRORS: Family = Family::counter(
+    "inbound_tcp_errors_total",
+    "The total number of inbound TCP connections that could not be processed.",
+);
+static DETECT_RESULTS: Family =
+    Family::counter("inbound_tcp_detect_http_results_total", "Results of HTTP protocol detection.");
+static HEADER_CONNECTIONS: Family =
+    Family::counter("inbound_tcp_transport_header_connections_total", "TCP connections with transport headers.");
+static HTTP_REQUESTS: Family =
+    Family::counter("inbound_http_requests_total", "The total number of requests dispatched.");
+static GRPC_REQUESTS: Family =
+    Family::counter("inbound_grpc_requests_total", "The total number of requests dispatched.");
+static HTTP_DURATION: Family = Family::histogram(
+    "inbound_http_request_duration_seconds",
+    "The time between request initialization and response completion.",
+    DURATION_FINE,
+);
+static GRPC_DURATION: Family = Family::histogram(
+    "inbound_grpc_request_duration_seconds",
+    "The time between request initialization and response completion.",
+    DURATION_FINE,
+);
+static HTTP_STATUSES: Family = Family::counter("inbound_http_statuses_total", "Completed request-response streams.");
+static GRPC_STATUSES: Family = Family::counter("inbound_grpc_statuses_total", "Completed request-response streams.");
+
+/// Requests that one authorization allowed on one route.
+pub struct RouteCounters {
+    pub allowed: Counter,
+    pub requests: Counter,
+    pub stats: Arc<RequestStats>,
+    pub streams: Arc<StreamStats>,
+}
+
+/// Connections that clients of a kind make to an address.
+pub fn accept(registry: &Registry, addr: SocketAddr, tls: &Tls, policy: &ServerPolicy) -> Arc<TransportMetrics> {
+    let labels = Labels::new().with("direction", "inbound").with("peer", "src");
+    TransportMetrics::new(registry, client_labels(labels, addr, tls, policy))
+}
+
+/// Connections that the proxy makes to the application.
+pub fn connect(registry: &Registry, addr: SocketAddr) -> Arc<TransportMetrics> {
+    let labels = target_labels(Labels::new().with("direction", "inbound").with("peer", "dst"), addr);
+    TransportMetrics::new(registry, labels.with("tls", "no_identity").with("no_tls_reason", "loopback"))
+}
+
+pub fn route(
+    registry: &Registry,
+    addr: SocketAddr,
+    tls: &Tls,
+    policy: &ServerPolicy,
+    route: &Meta,
+    rule: &HttpPolicy,
+    authz: &Authz,
+) -> Arc<RouteCounters> {
+    let client = client_labels(Labels::new(), addr, tls, policy).join(&rule.labels).join(&authz.labels);
+    let parent = policy.meta.parent_labels().join(&route.route_labels());
+    let (requests, duration, statuses) = match rule.is_grpc {
+        false => (&HTTP_REQUESTS, &HTTP_DURATION, &HTTP_STATUSES),
+        true => (&GRPC_REQUESTS, &GRPC_DURATION, &GRPC_STATUSES),
+    };
+    Arc::new(RouteCounters {
+        allowed: registry.counter(&HTTP_ALLOW, client.clone()),
+        requests: registry.counter(requests, parent.clone()),
+        stats: RequestStats::new(registry, Labels::new().with("direction", "inbound").join(&client)),
+        streams: StreamStats::new(registry, parent, rule.is_grpc, duration, statuses),
+    })
+}
+
+/// What is counted when it happens: refusals and errors, whose handles are looked up then.
+pub struct Events<'a> {
+    pub registry: &'a Registry,
+    pub addr: SocketAddr,
+    pub policy: &'a ServerPolicy,
+}
+
+impl Events<'_> {
+    pub fn http_denied(&self, client: &Client, rule: Option<&HttpPolicy>) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        let labels = rule.map_or(labels.clone(), |rule| labels.join(&rule.labels));
+        self.registry.counter(&HTTP_DENY, labels).incr();
+    }
+
+    pub fn http_no_route(&self, client: &Client) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        self.registry.counter(&HTTP_NO_ROUTE, labels).incr();
+    }
+
+    pub fn http_rate_limited(&self, client: &Client) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        self.registry.counter(&HTTP_RATE_LIMITED, labels).incr();
+    }
+
+    pub fn http_error(&self, error: &Error) {
+        if let Some(label) = error.label() {
+            let labels = target_labels(Labels::new().with("error", label), self.addr).join(&server_labels(self));
+            self.registry.counter(&HTTP_ERRORS, labels).incr();
+        }
+    }
+
+    pub fn tcp_allowed(&self, client: &Client, authz: &Authz) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&authz.labels);
+        self.registry.counter(&TCP_ALLOW, labels).incr();
+    }
+
+    pub fn tcp_denied(&self, client: &Client) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        self.registry.counter(&TCP_DENY, labels).incr();
+    }
+
+    pub fn tcp_terminated(&self, client: &Client) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        self.registry.counter(&TCP_TERMINATE, labels).incr();
+    }
+
+    pub fn detected(&self, outcome: &io::Result<Detected>) {
+        let result = match outcome {
+            Ok(Detected::Http(HttpVersion::Http1)) => "http/1",
+            Ok(Detected::Http(HttpVersion::Http2)) => "http/2",
+            Ok(Detected::NotHttp) => "not_http",
+            Ok(Detected::TimedOut) => "read_timeout",
+            Err(_) => "error",
+        };
+        self.registry.counter(&DETECT_RESULTS, server_labels(self).with("result", result)).incr();
+    }
+}
+
+/// A connection that could not be served; `label` is the contract's word.
+pub fn connection_error(registry: &Registry, label: &str, target: Option<SocketAddr>) {
+    let labels = Labels::new().with("error", label);
+    let labels = target.map_or(labels.clone(), |addr| target_labels(labels, addr));
+    registry.counter(&TCP_ERRORS, labels).incr();
+}
+
+pub fn transport_header(registry: &Registry, header: &TransportHeader, client: &Client) {
+    let session = match header.session {
+        None => "",
+        Some(Session::Http1) => "http/1",
+        Some(Session::Http2) => "http/2",
+    };
+    let labels = Labels::new()
+        .with("session_protocol", session)
+        .with("target_port", header.port)
+        .with("target_name", header.name.as_deref().unwrap_or_default())
+        .with("client_id", client.id().map(ToString::to_string).unwrap_or_default());
+    registry.counter(&HEADER_CONNECTIONS, labels).incr();
+}
+
+fn server_labels(events: &Events<'_>) -> Labels {
+    events.policy.labels.clone().with("srv_port", events.addr.port())
+}
+
+fn client_labels(labels: Labels, addr: SocketAddr, tls: &Tls, policy: &ServerPolicy) -> Labels {
+    let labels = target_labels(labels, addr);
+    let labels = match tls {
+        Tls::Mesh(Some(id)) => labels.with("tls", "true").with("client_id", id),
+        Tls::Mesh(None) => labels.with("tls", "true").with("client_id", ""),
+        Tls::Foreign => labels.with("tls", "opaque"),
+        Tls::None => labels.with("tls", "no_identity").with("no_tls_reason", "no_tls_from_remote"),
+        Tls::PortSkipped => labels.with("tls", "no_identity").with("no_tls_reason", "port_skipped"),
+    };
+    labels.join(&policy.labels).with("srv_port", addr.port())
+}
+
+fn target_labels(labels: Labels, addr: SocketAddr) -> Labels {
+    labels.with("target_addr", addr).with("target_ip", addr.ip()).with("target_port", addr.port())
+}

@@ -1,0 +1,18 @@
+//! What comes to the application: mesh TLS is taken where it is meant for this proxy, the port's policy decides who
+//! may pass, and requests or bytes go to the application on the same address.
+
+mod client;
+mod context;
+mod serve;
+
+mod app;
+mod http;
+mod tcp;
+
+mod access_log;
+mod metrics;
+mod rate_limit;
+
+pub use access_log::AccessLog;
+pub use context::Context;
+pub use serve::{MeshAccepted, accept_mesh, serve};

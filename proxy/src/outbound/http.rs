@@ -1,0 +1,229 @@
+//! One request of the application: limits, route, filters, backend, endpoint, and the answer when any of these fails.
+
+use super::{
+    endpoint::{Asked, HttpEndpoint, Sent},
+    router::{HttpBackend, HttpRoutes, HttpRule},
+    target::{Target, Worker},
+};
+use crate::{
+    balance::{Member, Pending, PickError},
+    control::model::{
+        outbound::{HttpPolicy, Protocol},
+        route::{self, Found},
+    },
+    drain,
+    http::{
+        Body, BodyError, Error,
+        classify::{Class, Classifier, grpc_status, is_grpc},
+        error::Asker,
+        filters, headers,
+        server::Service,
+        track::{Tracker, error_label},
+        upgrade::{self, Upgrade},
+    },
+    transport::detect::HttpVersion,
+};
+use http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use std::{sync::Arc, time::Instant};
+
+static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
+
+/// How often a request is sent again that a peer refused unseen.
+const UNSEEN_RETRIES_MAX: u32 = 3;
+
+/// Serves one connection of the application.
+pub struct HttpService {
+    worker: Arc<Worker>,
+    target: Arc<Target>,
+    version: HttpVersion,
+    drain: drain::Watch,
+}
+
+/// What a request is about, besides its head.
+struct Exchange<'a> {
+    asked: Asked,
+    is_grpc: bool,
+    started: Instant,
+    policy: &'a HttpPolicy,
+    rule: &'a HttpRule,
+    found: Found,
+}
+
+impl HttpService {
+    pub fn new(worker: Arc<Worker>, target: Arc<Target>, version: HttpVersion, drain: drain::Watch) -> Self {
+        Self { worker, target, version, drain }
+    }
+
+    async fn handle(&self, mut request: Request<Body>, is_grpc: bool) -> Result<Response<Body>, Error> {
+        let started = Instant::now();
+        let permit = self.worker.context.in_flight.acquire().ok_or(Error::LoadShed)?;
+        let is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;
+        let upgrade = is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
+        let version = request.version();
+        let is_absolute_form = match version {
+            // A CONNECT's authority is its whole target.
+            Version::HTTP_2 => false,
+            _ if is_upgrade && request.method() == http::Method::CONNECT => true,
+            _ => headers::normalize_uri(&mut request),
+        };
+        if !is_upgrade {
+            headers::strip_connection(request.headers_mut());
+        }
+        let asked = Asked { version, is_absolute_form, is_upgrade };
+
+        let router = self.target.router();
+        let routes = router.http(&self.worker, self.version).ok_or_else(|| match &router.policy.protocol {
+            Protocol::Invalid(reason) => Error::InvalidPolicy(reason.as_ref().into()),
+            _ => Error::InvalidPolicy("the destination's protocol has changed".into()),
+        })?;
+        let (found, policy, rule) = find(routes, &request).ok_or(Error::NoRoute)?;
+        if routes.is_profile
+            && let Some(logical) = router.policy.logical.as_deref().and_then(|l| HeaderValue::from_str(l).ok())
+        {
+            request.headers_mut().insert(L5D_DST_CANONICAL.clone(), logical);
+        }
+        let exchange = Exchange { asked, is_grpc, started, policy, rule, found };
+        let response = exchange.run(request, upgrade).await;
+        drop(permit);
+        response
+    }
+}
+
+impl Service for HttpService {
+    async fn call(&self, request: Request<Body>) -> Result<Response<Body>, h2::Reason> {
+        let is_grpc = self.version == HttpVersion::Http2 && is_grpc(request.headers());
+        let version = request.version();
+        match self.handle(request, is_grpc).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                self.worker.counters.request(&error, self.target.orig_dst);
+                let emit_headers = !self.worker.context.config.outbound.hides_informational_headers;
+                error.respond(Asker { version, is_grpc, is_carried: false, emit_headers })
+            }
+        }
+    }
+}
+
+impl Exchange<'_> {
+    async fn run(&self, mut request: Request<Body>, upgrade: Option<Upgrade>) -> Result<Response<Body>, Error> {
+        filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)?;
+        let backend = self.rule.backends.choose().ok_or(Error::NoBackend)?;
+        filters::apply_request(&backend.filters, &mut request, self.found.prefix_len)?;
+        backend.requests.incr();
+        match self.send(backend, request, upgrade).await {
+            Ok(mut response) => {
+                filters::apply_response(&backend.filters, &mut response);
+                filters::apply_response(&self.policy.filters, &mut response);
+                Ok(response)
+            }
+            Err(error) => {
+                let word = match &error {
+                    Error::FailFast => "FAIL_FAST",
+                    Error::LoadShed => "LOAD_SHED",
+                    Error::Upstream(error) => error_label(error),
+                    Error::Connect(_) => "IO",
+                    _ => "UNKNOWN",
+                };
+                let class = Class { is_success: false, grpc_status: None, is_error: true };
+                for stats in [&self.rule.stats, &backend.stats] {
+                    stats.end(self.started.elapsed(), 0, class, word);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends the request to an endpoint, and to another one as long as none has seen it.
+    async fn send(
+        &self,
+        backend: &HttpBackend,
+        mut request: Request<Body>,
+        mut upgrade: Option<Upgrade>,
+    ) -> Result<Response<Body>, Error> {
+        let mut unseen = 0;
+        loop {
+            let member = match backend.to.pick(self.started).await {
+                Ok(member) => member.ok_or(Error::NoBackend)?,
+                Err(PickError::FailFast) => return Err(Error::FailFast),
+                Err(PickError::Full) => return Err(Error::LoadShed),
+            };
+            let sent_at = Instant::now();
+            let pending = member.load.begin(sent_at);
+            match member.peer.send(request, self.asked, upgrade.as_mut()).await {
+                Ok(sent) => {
+                    member.connected();
+                    return Ok(self.finish(backend, &member, sent, pending, sent_at));
+                }
+                Err(failed) => {
+                    if let Error::Connect(_) = &failed.error {
+                        member.failed();
+                    }
+                    let is_connect = matches!(failed.error, Error::Connect(_));
+                    match failed.request {
+                        Some(again) if is_connect && backend.to.is_balanced() => request = again,
+                        Some(again) if !is_connect && unseen < UNSEEN_RETRIES_MAX => {
+                            unseen += 1;
+                            request = again;
+                        }
+                        _ => {
+                            count_failure(&member.peer, &failed.error, sent_at);
+                            return Err(failed.error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        backend: &HttpBackend,
+        member: &Arc<Member<HttpEndpoint>>,
+        sent: Sent,
+        pending: Pending,
+        sent_at: Instant,
+    ) -> Response<Body> {
+        let Sent { mut response, lease, closes_client } = sent;
+        let status = response.status();
+        member.peer.stats.request();
+        if status != http::StatusCode::SWITCHING_PROTOCOLS {
+            headers::strip_connection(response.headers_mut());
+        }
+        if closes_client && !backend.to.is_balanced() && self.asked.version != Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if member.load.has_penalty() && (status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS) {
+            let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+            member.load.penalize(after.map(std::time::Duration::from_secs));
+        }
+        let code = if self.is_grpc { grpc_status(response.headers()) } else { None };
+        let classifier = Classifier::new(self.is_grpc, status, self.policy.profile.clone());
+        let mut tracker = Tracker::new(sent_at, status.as_u16(), classifier, code);
+        tracker.stats = Some(member.peer.stats.clone());
+        tracker.streams = [Some(self.rule.stats.clone()), Some(backend.stats.clone())];
+        tracker.pending = Some(pending);
+        tracker.lease = lease;
+        tracker.rescues_grpc = self.is_grpc;
+        response.body_mut().set_tracker(Box::new(tracker));
+        response
+    }
+}
+
+/// A request that an endpoint failed is one of its responses, as the client sees it.
+fn count_failure(endpoint: &HttpEndpoint, error: &Error, started: Instant) {
+    let class =
+        Class { is_success: false, grpc_status: None, is_error: matches!(error, Error::Upstream(BodyError::H2(_))) };
+    let status = match error {
+        Error::Connect(error) if error.is_timeout() => 504,
+        _ => 502,
+    };
+    endpoint.stats.request();
+    endpoint.stats.latency(status, started.elapsed());
+    endpoint.stats.response(status, class);
+}
+
+fn find<'a>(routes: &'a HttpRoutes, request: &Request<Body>) -> Option<(Found, &'a HttpPolicy, &'a HttpRule)> {
+    let found = route::find(&routes.routes, route::Request::new(request))?;
+    let policy = &routes.routes.get(found.route)?.rules.get(found.rule)?.policy;
+    Some((found, policy, routes.rules.get(found.route)?.get(found.rule)?))
+}

@@ -1,0 +1,202 @@
+//! What is counted about outbound traffic, and the label sets that it is counted under.
+
+use super::target::BackendRef;
+use crate::{
+    control::model::{Endpoint, Meta, outbound::Protocol},
+    http::error::Error,
+    metrics::{Counter, DURATION_COARSE, DURATION_FINE, Family, Gauge, Labels, Registry},
+    transport::{
+        detect::{Detected, HttpVersion},
+        sensor::TransportMetrics,
+    },
+};
+use std::{io, net::SocketAddr, sync::Arc};
+
+static HTTP_ROUTE_DURATION: Family = Family::histogram(
+    "outbound_http_route_request_duration_seconds",
+    "The time between request initialization and response completion.",
+    DURATION_COARSE,
+);
+static GRPC_ROUTE_DURATION: Family = Family::histogram(
+    "outbound_grpc_route_request_duration_seconds",
+    "The time between request initialization and response completion.",
+    DURATION_COARSE,
+);
+static HTTP_ROUTE_STATUSES: Family =
+    Family::counter("outbound_http_route_request_statuses_total", "Completed request-response streams.");
+static GRPC_ROUTE_STATUSES: Family =
+    Family::counter("outbound_grpc_route_request_statuses_total", "Completed request-response streams.");
+static HTTP_BACKEND_REQUESTS: Family =
+    Family::counter("outbound_http_route_backend_requests_total", "The total number of requests dispatched.");
+static GRPC_BACKEND_REQUESTS: Family =
+    Family::counter("outbound_grpc_route_backend_requests_total", "The total number of requests dispatched.");
+static HTTP_BACKEND_DURATION: Family = Family::histogram(
+    "outbound_http_route_backend_response_duration_seconds",
+    "The time between request completion and response completion.",
+    DURATION_FINE,
+);
+static GRPC_BACKEND_DURATION: Family = Family::histogram(
+    "outbound_grpc_route_backend_response_duration_seconds",
+    "The time between request completion and response completion.",
+    DURATION_FINE,
+);
+static HTTP_BACKEND_STATUSES: Family =
+    Family::counter("outbound_http_route_backend_response_statuses_total", "Completed responses.");
+static GRPC_BACKEND_STATUSES: Family =
+    Family::counter("outbound_grpc_route_backend_response_statuses_total", "Completed responses.");
+static HTTP_ENDPOINTS: Family =
+    Family::gauge("outbound_http_balancer_endpoints", "The number of endpoints in the load balancer.");
+static TCP_ENDPOINTS: Family =
+    Family::gauge("outbound_tcp_balancer_endpoints", "The number of endpoints in the load balancer.");
+static PROTOCOL_CONNECTIONS: Family =
+    Family::counter("outbound_tcp_protocol_connections_total", "Outbound TCP connections by protocol configuration.");
+static DETECT_RESULTS: Family =
+    Family::counter("outbound_tcp_detect_http_results_total", "Results of HTTP protocol detection.");
+static HTTP_ERRORS: Family =
+    Family::counter("outbound_http_errors_total", "The total number of HTTP requests that could not be processed.");
+static TCP_ERRORS: Family =
+    Family::counter("outbound_tcp_errors_total", "The total number of TCP connections that could not be processed.");
+static ROUTE_OPEN: Family = Family::counter("outbound_tcp_route_open_total", "Connections opened on a route.");
+static ROUTE_CLOSE: Family = Family::counter("outbound_tcp_route_close_total", "Connections closed on a route.");
+
+/// The families of one route rule, in HTTP's form or gRPC's.
+pub struct RouteFamilies {
+    pub duration: &'static Family,
+    pub statuses: &'static Family,
+    pub backend_requests: &'static Family,
+    pub backend_duration: &'static Family,
+    pub backend_statuses: &'static Family,
+}
+
+pub fn route_families(is_grpc: bool) -> RouteFamilies {
+    match is_grpc {
+        false => RouteFamilies {
+            duration: &HTTP_ROUTE_DURATION,
+            statuses: &HTTP_ROUTE_STATUSES,
+            backend_requests: &HTTP_BACKEND_REQUESTS,
+            backend_duration: &HTTP_BACKEND_DURATION,
+            backend_statuses: &HTTP_BACKEND_STATUSES,
+        },
+        true => RouteFamilies {
+            duration: &GRPC_ROUTE_DURATION,
+            statuses: &GRPC_ROUTE_STATUSES,
+            backend_requests: &GRPC_BACKEND_REQUESTS,
+            backend_duration: &GRPC_BACKEND_DURATION,
+            backend_statuses: &GRPC_BACKEND_STATUSES,
+        },
+    }
+}
+
+/// Connections that the application makes to `orig_dst`.
+pub fn accept(registry: &Registry, orig_dst: SocketAddr) -> Arc<TransportMetrics> {
+    let labels = Labels::new().with("direction", "outbound").with("peer", "src");
+    let labels = target_labels(labels, orig_dst).with("tls", "no_identity").with("no_tls_reason", "loopback");
+    TransportMetrics::new(registry, labels)
+}
+
+/// Connections that the proxy makes to an endpoint.
+pub fn connect(registry: &Registry, endpoint: &Labels) -> Arc<TransportMetrics> {
+    TransportMetrics::new(registry, Labels::new().with("direction", "outbound").with("peer", "dst").join(endpoint))
+}
+
+/// `authority`, `target_*`, `tls`, `server_id` and `dst_*` of an endpoint.
+pub fn endpoint_labels(endpoint: &Endpoint, authority: Option<&str>, is_local: bool) -> Labels {
+    let mut labels = Labels::new();
+    if let Some(authority) = authority {
+        labels = labels.with("authority", authority);
+    }
+    labels = target_labels(labels, endpoint.addr);
+    labels = match &endpoint.identity {
+        Some(_) if is_local => labels.with("tls", "no_identity").with("no_tls_reason", "loopback"),
+        Some(identity) => labels.with("tls", "true").with("server_id", &identity.id),
+        None => labels.with("tls", "no_identity").with("no_tls_reason", "not_provided_by_service_discovery"),
+    };
+    labels.join(&endpoint.labels)
+}
+
+fn target_labels(labels: Labels, addr: SocketAddr) -> Labels {
+    labels.with("target_addr", addr).with("target_ip", addr.ip()).with("target_port", addr.port())
+}
+
+/// The gauges of pending and of ready endpoints.
+pub fn balancer(registry: &Registry, kind: &str, backend: &BackendRef<'_>) -> (Gauge, Gauge) {
+    let family = if kind == "tcp" { &TCP_ENDPOINTS } else { &HTTP_ENDPOINTS };
+    let labels = backend.parent.parent_labels().join(&backend.meta.backend_labels());
+    let labels = labels.with("logical", backend.path).with("concrete", backend.path);
+    let gauge = |state| registry.gauge(family, labels.clone().with("endpoint_state", state));
+    (gauge("pending"), gauge("ready"))
+}
+
+pub fn route_histogram_labels(parent: &Meta, route: &Meta) -> Labels {
+    parent.parent_labels().join(&route.route_labels()).with("hostname", "")
+}
+
+pub fn route_open(registry: &Registry, parent: &Meta, route: &Meta) -> Counter {
+    registry.counter(&ROUTE_OPEN, parent.parent_labels().join(&route.route_labels()))
+}
+
+pub fn route_close(registry: &Registry, parent: &Meta, route: &Meta, error: &str) -> Counter {
+    registry.counter(&ROUTE_CLOSE, parent.parent_labels().join(&route.route_labels()).with("error", error))
+}
+
+/// What happened to connections before their protocol was known.
+pub struct ConnectionCounters<'a> {
+    registry: &'a Registry,
+    parent: Labels,
+}
+
+impl<'a> ConnectionCounters<'a> {
+    pub fn new(registry: &'a Registry, parent: &Meta) -> Self {
+        Self { registry, parent: parent.parent_labels() }
+    }
+
+    pub fn protocol(&self, version: Option<HttpVersion>, protocol: &Protocol) {
+        let name = match (protocol, version) {
+            (Protocol::Tls(_), _) => "tls",
+            (_, Some(HttpVersion::Http1)) => "http/1",
+            (_, Some(HttpVersion::Http2)) => "http/2",
+            (_, None) => "opaq",
+        };
+        self.registry.counter(&PROTOCOL_CONNECTIONS, self.parent.clone().with("protocol", name)).incr();
+    }
+
+    pub fn detected(&self, outcome: &io::Result<Detected>) {
+        let result = match outcome {
+            Ok(Detected::Http(HttpVersion::Http1)) => "http/1",
+            Ok(Detected::Http(HttpVersion::Http2)) => "http/2",
+            Ok(Detected::NotHttp) => "not_http",
+            Ok(Detected::TimedOut) => "read_timeout",
+            Err(_) => "error",
+        };
+        self.registry.counter(&DETECT_RESULTS, self.parent.clone().with("result", result)).incr();
+    }
+}
+
+/// Errors are rare: their handles are looked up when they happen.
+pub struct ErrorCounters {
+    registry: Registry,
+}
+
+impl ErrorCounters {
+    pub fn new(registry: &Registry) -> Self {
+        Self { registry: registry.clone() }
+    }
+
+    pub fn request(&self, error: &Error, target: SocketAddr) {
+        if let Some(label) = error.label() {
+            let labels = target_labels(Labels::new().with("error", label), target);
+            self.registry.counter(&HTTP_ERRORS, labels).incr();
+        }
+    }
+
+    pub fn connection(&self, error: &io::Error, target: Option<SocketAddr>) {
+        let label = match error.kind() {
+            io::ErrorKind::TimedOut => "failfast",
+            io::ErrorKind::Other => "unexpected",
+            _ => "i/o",
+        };
+        let labels = Labels::new().with("error", label);
+        let labels = target.map_or(labels.clone(), |addr| target_labels(labels, addr));
+        self.registry.counter(&TCP_ERRORS, labels).incr();
+    }
+}

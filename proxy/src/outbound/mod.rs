@@ -1,0 +1,17 @@
+//! What the application sends: each connection's original destination is looked up, its protocol recognised, and its
+//! requests or bytes carried to an endpoint, over mesh TLS where the endpoint has an identity.
+
+mod context;
+mod serve;
+mod target;
+
+mod endpoint;
+mod http;
+mod router;
+
+mod opaque;
+
+mod metrics;
+
+pub use context::Context;
+pub use serve::serve;

@@ -1,0 +1,103 @@
+//! Connections that are not HTTP: a rule is found by TLS server name or is the only one, an endpoint is chosen, and
+//! bytes are copied.
+
+use super::{
+    metrics,
+    router::{ConnectionBackend, ConnectionRules, Router},
+    target::{Target, Worker},
+};
+use crate::{
+    balance::{Pending, PickError},
+    control::model::{filter::ConnectionFilter, outbound::Protocol, route::find_by_name},
+    drain,
+    transport::{Stream, connect::ConnectError, copy, detect},
+};
+use std::{io, sync::Arc, time::Instant};
+
+pub async fn forward(
+    worker: &Arc<Worker>,
+    target: &Arc<Target>,
+    mut client: Stream,
+    _drain: drain::Watch,
+) -> io::Result<()> {
+    let router = target.router();
+    let rules = rules(worker, &router, &client).await?;
+    let registry = &worker.context.metrics;
+    metrics::route_open(registry, &router.policy.parent, &rules.meta).incr();
+    let outcome = copy_to_backend(rules, &mut client).await;
+    let word = match &outcome {
+        Ok(()) => "",
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => "FAIL_FAST",
+        Err(_) => "IO",
+    };
+    metrics::route_close(registry, &router.policy.parent, &rules.meta, word).incr();
+    outcome
+}
+
+async fn rules<'a>(worker: &Arc<Worker>, router: &'a Router, client: &Stream) -> io::Result<&'a ConnectionRules> {
+    let all = router.connections(worker);
+    let at = match &router.policy.protocol {
+        Protocol::Invalid(reason) => return Err(io::Error::other(format!("invalid policy: {reason}"))),
+        Protocol::Tls(tls) => {
+            let timeout = worker.context.direction().detect_timeout;
+            let name = match client.as_plain() {
+                Some(tcp) => detect::server_name(tcp, timeout).await?,
+                None => None,
+            };
+            name.and_then(|name| find_by_name(tls.routes.iter().map(|r| &r.snis[..]), &name))
+        }
+        _ => Some(0),
+    };
+    at.and_then(|at| all.get(at)).ok_or_else(|| io::Error::other("no route for the connection"))
+}
+
+async fn copy_to_backend(rules: &ConnectionRules, client: &mut Stream) -> io::Result<()> {
+    check(&rules.filters)?;
+    let backend = rules.backends.choose().ok_or_else(|| io::Error::other("the route has no backend"))?;
+    check(&backend.filters)?;
+    let (mut server, _pending) = connect(backend).await?;
+    copy::copy_streams(client, &mut server).await
+}
+
+fn check(filters: &[ConnectionFilter]) -> io::Result<()> {
+    match filters.first() {
+        None => Ok(()),
+        Some(ConnectionFilter::Forbidden) => {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "the route is forbidden"))
+        }
+        Some(ConnectionFilter::Invalid(message)) => Err(io::Error::other(format!("invalid route: {message}"))),
+    }
+}
+
+/// Connects to an endpoint, or to another one, until the failfast time is over.
+async fn connect(backend: &ConnectionBackend) -> io::Result<(Stream, Pending)> {
+    let since = Instant::now();
+    loop {
+        let member = match backend.to.pick(since).await {
+            Ok(member) => member.ok_or_else(|| io::Error::other("the route has no backend"))?,
+            Err(PickError::FailFast) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no endpoint became ready in time"));
+            }
+            Err(PickError::Full) => return Err(io::Error::other("too many connections wait for an endpoint")),
+        };
+        let started = Instant::now();
+        // Open connections count as load, the time to connect as latency.
+        let open = member.load.begin(started);
+        match member.peer.connect().await {
+            Ok(stream) => {
+                member.connected();
+                member.load.begin(started).complete();
+                return Ok((stream, open));
+            }
+            Err(error) => {
+                member.failed();
+                if !backend.to.is_balanced() {
+                    return Err(match error {
+                        ConnectError::Io(error) => error,
+                        error => io::Error::other(error),
+                    });
+                }
+            }
+        }
+    }
+}

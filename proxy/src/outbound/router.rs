@@ -1,0 +1,269 @@
+//! A policy made ready for use: each route rule with its counters, each backend with its balancer, resolved when the
+//! policy changes and not when a request comes.
+
+use super::{
+    endpoint::{HttpEndpoint, TcpEndpoint},
+    metrics::{self, route_families},
+    target::{BackendRef, Worker},
+};
+use crate::{
+    balance::{Balancer, Member, Peer, PickError, random_below},
+    control::model::{
+        Endpoint, Meta,
+        filter::{ConnectionFilter, Filter},
+        outbound::{Backend, BackendKind, Distribution, Http, HttpPolicy, Load, Opaque, Policy, Protocol},
+        route::Route,
+    },
+    http::stats::StreamStats,
+    metrics::Counter,
+    transport::detect::HttpVersion,
+};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+pub struct Router {
+    pub policy: Arc<Policy>,
+    // Made on first use: most destinations speak one protocol.
+    http1: OnceLock<Option<HttpRoutes>>,
+    http2: OnceLock<Option<HttpRoutes>>,
+    connections: OnceLock<Vec<ConnectionRules>>,
+}
+
+pub struct HttpRoutes {
+    pub routes: Arc<[Route<HttpPolicy>]>,
+    /// By route, then by rule.
+    pub rules: Vec<Vec<HttpRule>>,
+    pub is_profile: bool,
+}
+
+pub struct HttpRule {
+    pub backends: Choice<HttpBackend>,
+    pub stats: Arc<StreamStats>,
+}
+
+pub struct HttpBackend {
+    pub to: To<HttpEndpoint>,
+    pub filters: Vec<Filter>,
+    pub requests: Counter,
+    pub stats: Arc<StreamStats>,
+}
+
+pub struct ConnectionRules {
+    pub meta: Arc<Meta>,
+    pub filters: Vec<ConnectionFilter>,
+    pub backends: Choice<ConnectionBackend>,
+}
+
+pub struct ConnectionBackend {
+    pub to: To<TcpEndpoint>,
+    pub filters: Vec<ConnectionFilter>,
+}
+
+/// Where a backend leads.
+pub enum To<P> {
+    Balancer(Arc<Balancer<P>>),
+    Forward(Arc<Member<P>>),
+    /// The backend is of a kind that this proxy does not know.
+    Nowhere,
+}
+
+/// How a rule chooses among its backends.
+pub enum Choice<B> {
+    None,
+    First(Vec<B>),
+    /// With the sum of the weights up to and including each.
+    Random(Vec<(B, u64)>),
+}
+
+impl Router {
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, http1: OnceLock::new(), http2: OnceLock::new(), connections: OnceLock::new() }
+    }
+
+    /// The routes for a version of HTTP, if the policy has any.
+    pub fn http(&self, worker: &Arc<Worker>, version: HttpVersion) -> Option<&HttpRoutes> {
+        let (cell, http) = match (version, &self.policy.protocol) {
+            (HttpVersion::Http1, Protocol::Detect { http1, .. } | Protocol::Http1(http1)) => (&self.http1, Some(http1)),
+            (HttpVersion::Http2, Protocol::Detect { http2, .. } | Protocol::Http2(http2) | Protocol::Grpc(http2)) => {
+                (&self.http2, Some(http2))
+            }
+            _ => return None,
+        };
+        cell.get_or_init(|| http.map(|http| HttpRoutes::new(worker, &self.policy.parent, http))).as_ref()
+    }
+
+    /// The rules for connections, in the order of the policy's routes.
+    pub fn connections(&self, worker: &Arc<Worker>) -> &[ConnectionRules] {
+        self.connections.get_or_init(|| {
+            let parent = &self.policy.parent;
+            let routes = match &self.policy.protocol {
+                Protocol::Detect { opaque: Opaque { routes }, .. } | Protocol::Opaque(Opaque { routes }) => routes,
+                Protocol::Tls(tls) => &tls.routes,
+                Protocol::Http1(_) | Protocol::Http2(_) | Protocol::Grpc(_) | Protocol::Invalid(_) => {
+                    return Vec::new();
+                }
+            };
+            let rules = routes.iter().map(|route| ConnectionRules {
+                meta: route.meta.clone(),
+                filters: route.filters.clone(),
+                backends: Choice::new(&route.distribution, |backend| ConnectionBackend {
+                    to: To::tcp(worker, parent, &backend.backend),
+                    filters: backend.filters.clone(),
+                }),
+            });
+            rules.collect()
+        })
+    }
+}
+
+impl HttpRoutes {
+    fn new(worker: &Arc<Worker>, parent: &Arc<Meta>, http: &Http) -> Self {
+        let rules_of = |route: &Route<HttpPolicy>| {
+            let rule = |policy: &HttpPolicy| HttpRule::new(worker, parent, &route.meta, policy);
+            route.rules.iter().map(|r| rule(&r.policy)).collect()
+        };
+        Self {
+            rules: http.routes.iter().map(rules_of).collect(),
+            routes: http.routes.clone(),
+            is_profile: http.is_profile,
+        }
+    }
+}
+
+impl HttpRule {
+    fn new(worker: &Arc<Worker>, parent: &Arc<Meta>, route: &Arc<Meta>, policy: &HttpPolicy) -> Self {
+        let registry = &worker.context.metrics;
+        let families = route_families(policy.is_grpc);
+        let stats = |labels, duration, statuses| StreamStats::new(registry, labels, policy.is_grpc, duration, statuses);
+        let backends = Choice::new(&policy.distribution, |backend| {
+            let labels =
+                parent.parent_labels().join(&route.route_labels()).join(&backend.backend.meta.backend_labels());
+            HttpBackend {
+                to: To::http(worker, parent, &backend.backend),
+                filters: backend.filters.clone(),
+                requests: registry.counter(families.backend_requests, labels.clone()),
+                stats: stats(labels, families.backend_duration, families.backend_statuses),
+            }
+        });
+        let labels = metrics::route_histogram_labels(parent, route);
+        Self { backends, stats: stats(labels, families.duration, families.statuses) }
+    }
+}
+
+impl To<HttpEndpoint> {
+    fn http(worker: &Arc<Worker>, parent: &Arc<Meta>, backend: &Backend) -> Self {
+        Self::new(
+            parent,
+            backend,
+            |r| worker.http_balancer(r),
+            |endpoint, r| {
+                let peer = HttpEndpoint::new(&worker.context, endpoint, None);
+                Member::alone(peer, &worker.settings(r, "http"))
+            },
+        )
+    }
+}
+
+impl To<TcpEndpoint> {
+    fn tcp(worker: &Arc<Worker>, parent: &Arc<Meta>, backend: &Backend) -> Self {
+        Self::new(
+            parent,
+            backend,
+            |r| worker.tcp_balancer(r),
+            |endpoint, r| {
+                let peer = TcpEndpoint::new(&worker.context, endpoint, None);
+                Member::alone(peer, &worker.settings(r, "tcp"))
+            },
+        )
+    }
+}
+
+impl<P: Peer> To<P> {
+    fn new(
+        parent: &Arc<Meta>,
+        backend: &Backend,
+        balancer: impl FnOnce(&BackendRef<'_>) -> Arc<Balancer<P>>,
+        forward: impl FnOnce(&Arc<Endpoint>, &BackendRef<'_>) -> Member<P>,
+    ) -> Self {
+        let of = |path, load| BackendRef { parent, meta: &backend.meta, path, load };
+        match &backend.kind {
+            BackendKind::Balancer { path, load } => Self::Balancer(balancer(&of(path, *load))),
+            BackendKind::Forward(endpoint) => {
+                Self::Forward(Arc::new(forward(endpoint, &of(&Arc::from(""), Load::DEFAULT))))
+            }
+            BackendKind::Fail => Self::Nowhere,
+        }
+    }
+
+    fn is_available(&self) -> bool {
+        match self {
+            Self::Balancer(balancer) => balancer.is_available(),
+            Self::Forward(_) => true,
+            Self::Nowhere => false,
+        }
+    }
+
+    /// The endpoint for a request that came at `since`; `Ok(None)` where there is no backend.
+    pub async fn pick(&self, since: Instant) -> Result<Option<Arc<Member<P>>>, PickError> {
+        match self {
+            Self::Balancer(balancer) => balancer.pick(since).await.map(Some),
+            Self::Forward(member) => Ok(Some(member.clone())),
+            Self::Nowhere => Ok(None),
+        }
+    }
+
+    pub fn is_balanced(&self) -> bool {
+        matches!(self, Self::Balancer(_))
+    }
+}
+
+/// A backend that a rule can choose.
+pub trait Available {
+    fn is_available(&self) -> bool;
+}
+
+impl Available for HttpBackend {
+    fn is_available(&self) -> bool {
+        self.to.is_available()
+    }
+}
+
+impl Available for ConnectionBackend {
+    fn is_available(&self) -> bool {
+        self.to.is_available()
+    }
+}
+
+impl<B: Available> Choice<B> {
+    fn new<T>(distribution: &Distribution<T>, make: impl Fn(&T) -> B) -> Self {
+        match distribution {
+            Distribution::Empty => Self::None,
+            Distribution::FirstAvailable(list) => Self::First(list.iter().map(make).collect()),
+            Distribution::RandomAvailable(list) => {
+                let mut sum = 0;
+                let weighted = list.iter().filter(|(_, weight)| *weight > 0).map(|(backend, weight)| {
+                    sum += u64::from(*weight);
+                    (make(backend), sum)
+                });
+                Self::Random(weighted.collect())
+            }
+        }
+    }
+
+    /// A backend with ready endpoints if there is one; otherwise one whose failfast decides.
+    pub fn choose(&self) -> Option<&B> {
+        match self {
+            Self::None => None,
+            Self::First(list) => list.iter().find(|b| b.is_available()).or_else(|| list.first()),
+            Self::Random(list) => {
+                let total = list.last()?.1;
+                let at = random_below(usize::try_from(total).unwrap_or(usize::MAX)) as u64;
+                let chosen = list.iter().position(|(_, sum)| at < *sum)?;
+                let around = (0..list.len()).filter_map(|i| list.get((chosen + i) % list.len()));
+                around.map(|(b, _)| b).find(|b| b.is_available()).or_else(|| list.get(chosen).map(|(b, _)| b))
+            }
+        }
+    }
+}
