@@ -4,4 +4,5 @@
 //! so tests share nothing and may run at the same time.
 
 mod init;
+mod start;
 mod support;

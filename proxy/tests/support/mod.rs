@@ -1,5 +1,9 @@
 //! What the tests stand on.
 #![allow(dead_code, reason = "each part serves some of the tests")]
 
+pub mod authority;
+pub mod control_plane;
 pub mod isolation;
 pub mod network;
+pub mod proxy;
+mod topic;
