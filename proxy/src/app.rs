@@ -10,6 +10,7 @@ use crate::dns::Resolver;
 use crate::drain;
 use crate::metrics::{Registry, process};
 use crate::tls::Trust;
+use crate::workers;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -102,7 +103,7 @@ async fn start(config: Arc<Config>, metrics: Registry, admin: Admin, drain: drai
 
     let control = Control::new(config.clone(), connector, &metrics);
     control.watch_eager_ports();
-    let _ = drain;
+    workers::start(&config, &control, &identity, &metrics, drain)?;
     admin.set_ready();
     Ok(())
 }

@@ -21,5 +21,6 @@ pub mod outbound;
 mod system;
 pub mod tls;
 pub mod transport;
+mod workers;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

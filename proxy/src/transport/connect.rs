@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::SocketOptions,
     control::{identity::Identity, model::PeerIdentity},
-    tls,
+    dial, tls,
 };
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
@@ -56,7 +56,7 @@ pub enum ConnectError {
 impl Connector {
     /// Connects; `session` says what will be spoken where the peer does not detect it.
     pub async fn connect(&self, session: Option<Session>) -> Result<Stream, ConnectError> {
-        let tcp = match tokio::time::timeout(self.timeout, TcpStream::connect(self.addr)).await {
+        let tcp = match tokio::time::timeout(self.timeout, dial::connect(self.addr)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) => return Err(ConnectError::Io(error)),
             Err(_) => return Err(ConnectError::TimedOut),
