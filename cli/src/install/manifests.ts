@@ -64,7 +64,7 @@ function configObjects(input: ManifestInput, labels: Record<string, string>): Ku
       apiVersion: 'v1',
       kind: 'ConfigMap',
       metadata: meta('linkerd-config', 'controller'),
-      data: { values: stringify(publicValues), 'linkerd.io/created-by': input.createdBy },
+      data: { values: stringify(publicValues) },
     },
     ...(values.identity.externalCA
       ? []
