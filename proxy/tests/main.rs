@@ -4,5 +4,6 @@
 //! so tests share nothing and may run at the same time.
 
 mod init;
+mod mesh;
 mod start;
 mod support;
