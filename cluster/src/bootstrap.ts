@@ -1,11 +1,11 @@
 /** What a cluster begins with: namespaces, priority classes, roles, and the Service by which pods reach the API. */
 import { randomUUID } from 'node:crypto';
+import { rfc3339 } from './apiserver/write.ts';
 import { bootstrapAccess } from './authorization/bootstrap-roles.ts';
 import type { Registry } from './resources/registry.ts';
 import { DNS_SERVICE_IP, KUBERNETES_SERVICE_IP } from './service-addresses.ts';
-import { Entry, type Fields, type StoredObject } from './store/stored-object.ts';
 import type { Store } from './store/store.ts';
-import { rfc3339 } from './apiserver/write.ts';
+import { Entry, type Fields, type StoredObject } from './store/stored-object.ts';
 
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 
@@ -35,7 +35,10 @@ export function bootstrapObjects({ store, registry, nowMs, advertise }: Bootstra
     store.put(resource.storage, made as StoredObject, present);
   };
   for (const name of NAMESPACES) ensure({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
-  for (const [name, value] of [['system-cluster-critical', 2_000_000_000], ['system-node-critical', 2_000_001_000]] as const) {
+  for (const [name, value] of [
+    ['system-cluster-critical', 2_000_000_000],
+    ['system-node-critical', 2_000_001_000],
+  ] as const) {
     ensure({ apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass', metadata: { name }, value });
   }
   for (const object of bootstrapAccess()) ensure(object);
@@ -72,8 +75,17 @@ export function bootstrapObjects({ store, registry, nowMs, advertise }: Bootstra
     {
       apiVersion: 'v1',
       kind: 'Endpoints',
-      metadata: { name: 'kubernetes', namespace: 'default', labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' } },
-      subsets: [{ addresses: addresses.map((ip) => ({ ip })), ports: [{ name: 'https', port: advertise.port, protocol: 'TCP' }] }],
+      metadata: {
+        name: 'kubernetes',
+        namespace: 'default',
+        labels: { 'endpointslice.kubernetes.io/skip-mirror': 'true' },
+      },
+      subsets: [
+        {
+          addresses: addresses.map((ip) => ({ ip })),
+          ports: [{ name: 'https', port: advertise.port, protocol: 'TCP' }],
+        },
+      ],
     },
     true,
   );

@@ -19,7 +19,11 @@ export function createNamespaceLifecycle(store: Store): AdmissionStep {
         throw failure(403, 'Forbidden', error.message, {
           ...details,
           causes: [
-            { reason: 'NamespaceTerminating', message: `namespace ${namespace} is being terminated`, field: 'metadata.namespace' },
+            {
+              reason: 'NamespaceTerminating',
+              message: `namespace ${namespace} is being terminated`,
+              field: 'metadata.namespace',
+            },
           ],
         });
       }

@@ -1,8 +1,8 @@
 /** Gives pods their service account and the volume with its token, the cluster's CA and the namespace; plus default tolerations and priority. */
 import { forbidden } from '../apiserver/status.ts';
 import { generateName } from '../apiserver/write.ts';
-import type { Fields } from '../store/stored-object.ts';
 import type { Store } from '../store/store.ts';
+import type { Fields } from '../store/stored-object.ts';
 import type { AdmissionStep } from './admission.ts';
 
 const MOUNT_PATH = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -13,16 +13,22 @@ const NOT_READY_TOLERATION_S = 300;
 export function createServiceAccountAdmission(store: Store): AdmissionStep {
   return {
     mutate: ({ operation, resource, subresource, namespace, name, object }) => {
-      if (operation !== 'CREATE' || resource.storage !== 'pods' || subresource !== '' || object === undefined) return object;
+      if (operation !== 'CREATE' || resource.storage !== 'pods' || subresource !== '' || object === undefined)
+        return object;
       const pod = structuredClone(object);
       const { spec } = pod;
       spec.serviceAccountName ||= 'default';
       spec.serviceAccount = spec.serviceAccountName;
       const account = store.get('serviceaccounts', `${namespace}/${spec.serviceAccountName}`)?.object;
       if (account === undefined) {
-        throw forbidden(resource, name, `error looking up service account ${namespace}/${spec.serviceAccountName}: serviceaccount "${spec.serviceAccountName}" not found`);
+        throw forbidden(
+          resource,
+          name,
+          `error looking up service account ${namespace}/${spec.serviceAccountName}: serviceaccount "${spec.serviceAccountName}" not found`,
+        );
       }
-      if ((spec.imagePullSecrets ?? []).length === 0 && (account.imagePullSecrets ?? []).length > 0) spec.imagePullSecrets = account.imagePullSecrets;
+      if ((spec.imagePullSecrets ?? []).length === 0 && (account.imagePullSecrets ?? []).length > 0)
+        spec.imagePullSecrets = account.imagePullSecrets;
       if (spec.automountServiceAccountToken ?? account.automountServiceAccountToken ?? true) mountToken(spec);
       addTolerations(spec);
       addPriority(spec, store);
@@ -33,12 +39,17 @@ export function createServiceAccountAdmission(store: Store): AdmissionStep {
 
 function mountToken(spec: Fields): void {
   const containers: Fields[] = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
-  const needing = containers.filter((container) => !(container.volumeMounts ?? []).some((mount: Fields) => mount.mountPath === MOUNT_PATH));
+  const needing = containers.filter(
+    (container) => !(container.volumeMounts ?? []).some((mount: Fields) => mount.mountPath === MOUNT_PATH),
+  );
   if (needing.length === 0) return;
   const present = (spec.volumes ?? []).find((volume: Fields) => volume.name?.startsWith('kube-api-access-'));
   const volumeName = present?.name ?? generateName('kube-api-access-');
   for (const container of needing) {
-    container.volumeMounts = [...(container.volumeMounts ?? []), { name: volumeName, readOnly: true, mountPath: MOUNT_PATH }];
+    container.volumeMounts = [
+      ...(container.volumeMounts ?? []),
+      { name: volumeName, readOnly: true, mountPath: MOUNT_PATH },
+    ];
   }
   if (present !== undefined) return;
   const volume = {
@@ -48,7 +59,11 @@ function mountToken(spec: Fields): void {
       sources: [
         { serviceAccountToken: { path: 'token', expirationSeconds: TOKEN_EXPIRATION_S } },
         { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
-        { downwardAPI: { items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }] } },
+        {
+          downwardAPI: {
+            items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }],
+          },
+        },
       ],
     },
   };
@@ -59,7 +74,11 @@ function addTolerations(spec: Fields): void {
   for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
     const tolerations: Fields[] = spec.tolerations ?? [];
     const isTolerated = tolerations.some((t) => (!t.key || t.key === key) && (!t.effect || t.effect === 'NoExecute'));
-    if (!isTolerated) spec.tolerations = [...tolerations, { key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: NOT_READY_TOLERATION_S }];
+    if (!isTolerated)
+      spec.tolerations = [
+        ...tolerations,
+        { key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: NOT_READY_TOLERATION_S },
+      ];
   }
 }
 
@@ -69,7 +88,11 @@ function addPriority(spec: Fields, store: Store): void {
     ? classes.find((entry) => entry.name === spec.priorityClassName)
     : classes.find((entry) => entry.object.globalDefault === true);
   if (spec.priorityClassName && found === undefined) {
-    throw forbidden({ group: '', plural: 'pods' }, '', `no PriorityClass with name ${spec.priorityClassName} was found`);
+    throw forbidden(
+      { group: '', plural: 'pods' },
+      '',
+      `no PriorityClass with name ${spec.priorityClassName} was found`,
+    );
   }
   if (found !== undefined) spec.priorityClassName = found.name;
   spec.priority = found?.object.value ?? 0;

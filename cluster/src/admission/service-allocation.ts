@@ -1,5 +1,5 @@
 /** Gives Services their cluster addresses, address families and node ports, and takes them back when the type changes. */
-import { invalid, invalidValue, failure, required } from '../apiserver/status.ts';
+import { failure, invalid, invalidValue, required } from '../apiserver/status.ts';
 import { type IpFamily, type ServiceAddresses, serviceOffset } from '../service-addresses.ts';
 import type { Fields } from '../store/stored-object.ts';
 import type { AdmissionStep } from './admission.ts';
@@ -25,7 +25,8 @@ export function createServiceAllocation(addresses: ServiceAddresses): AdmissionS
       if (spec.clusterIP === 'None' || spec.clusterIPs?.[0] === 'None') {
         spec.clusterIP = 'None';
         spec.clusterIPs = ['None'];
-      } else settleAddresses(service, attributes.name, addresses, oldObject && `${attributes.namespace}/${attributes.name}`);
+      } else
+        settleAddresses(service, attributes.name, addresses, oldObject && `${attributes.namespace}/${attributes.name}`);
       settleNodePorts(spec, addresses, isDryRun, oldObject?.spec);
       return service;
     },
@@ -45,7 +46,11 @@ function keepOld(spec: Fields, old: Fields): void {
   if (spec.ipFamilyPolicy === 'SingleStack' && old.ipFamilyPolicy !== 'SingleStack') {
     spec.ipFamilies = spec.ipFamilies?.slice(0, 1);
     spec.clusterIPs = spec.clusterIPs?.slice(0, 1);
-  } else if (spec.ipFamilyPolicy !== 'SingleStack' && old.ipFamilyPolicy === 'SingleStack' && spec.ipFamilies?.length === 1) {
+  } else if (
+    spec.ipFamilyPolicy !== 'SingleStack' &&
+    old.ipFamilyPolicy === 'SingleStack' &&
+    spec.ipFamilies?.length === 1
+  ) {
     spec.ipFamilies = both(spec.ipFamilies[0]);
   }
 }
@@ -58,8 +63,13 @@ function settleFamilies(service: Fields, name: string): void {
   const fromAddresses = given.filter((ip) => ip !== 'None').map((ip): IpFamily => (ip.includes(':') ? 'IPv6' : 'IPv4'));
   spec.ipFamilyPolicy ??= (spec.ipFamilies?.length ?? fromAddresses.length) > 1 ? 'RequireDualStack' : 'SingleStack';
   const isSelectorless = spec.clusterIP === 'None' && Object.keys(spec.selector ?? {}).length === 0;
-  if (isSelectorless && spec.ipFamilies === undefined && spec.ipFamilyPolicy === 'SingleStack') spec.ipFamilyPolicy = 'RequireDualStack';
-  let families: IpFamily[] = spec.ipFamilies?.length ? spec.ipFamilies : fromAddresses.length > 0 ? fromAddresses : ['IPv4'];
+  if (isSelectorless && spec.ipFamilies === undefined && spec.ipFamilyPolicy === 'SingleStack')
+    spec.ipFamilyPolicy = 'RequireDualStack';
+  let families: IpFamily[] = spec.ipFamilies?.length
+    ? spec.ipFamilies
+    : fromAddresses.length > 0
+      ? fromAddresses
+      : ['IPv4'];
   if (spec.ipFamilyPolicy !== 'SingleStack' && families.length === 1) families = both(families[0]!);
   if (spec.ipFamilyPolicy === 'SingleStack' && families.length > 1) {
     throw invalid({ group: '', kind: 'Service' }, name, [
@@ -76,11 +86,14 @@ function settleAddresses(service: Fields, name: string, addresses: ServiceAddres
   const problem = (i: number, detail: string) =>
     invalid({ group: '', kind: 'Service' }, name, [invalidValue(`spec.clusterIPs[${i}]`, given[i], detail)]);
   if (spec.clusterIP && given[0] !== spec.clusterIP) {
-    throw invalid({ group: '', kind: 'Service' }, name, [invalidValue('spec.clusterIPs', given, 'first value must match `clusterIP`')]);
+    throw invalid({ group: '', kind: 'Service' }, name, [
+      invalidValue('spec.clusterIPs', given, 'first value must match `clusterIP`'),
+    ]);
   }
   if (given.length === 0) {
     const allocated = addresses.allocate(families);
-    if (allocated === undefined) throw failure(500, 'InternalError', 'Internal error occurred: failed to allocate a serviceIP: range is full');
+    if (allocated === undefined)
+      throw failure(500, 'InternalError', 'Internal error occurred: failed to allocate a serviceIP: range is full');
     spec.clusterIP = allocated[0];
     spec.clusterIPs = allocated;
     return;
@@ -95,14 +108,16 @@ function settleAddresses(service: Fields, name: string, addresses: ServiceAddres
   const missing = families.slice(given.length);
   if (missing.length > 0) {
     const more = addresses.allocate(missing);
-    if (more === undefined) throw failure(500, 'InternalError', 'Internal error occurred: failed to allocate a serviceIP: range is full');
+    if (more === undefined)
+      throw failure(500, 'InternalError', 'Internal error occurred: failed to allocate a serviceIP: range is full');
     spec.clusterIPs = [...given, ...more];
   } else spec.clusterIPs = given.slice(0, families.length);
   spec.clusterIP = spec.clusterIPs[0];
 }
 
 function settleNodePorts(spec: Fields, addresses: ServiceAddresses, isDryRun: boolean, old: Fields | undefined): void {
-  const needs = spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false);
+  const needs =
+    spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false);
   if (!needs) {
     if (spec.type === 'ClusterIP' && old !== undefined && old.type !== 'ClusterIP') {
       spec.ports = spec.ports?.map(({ nodePort: _, ...port }: Fields) => port);

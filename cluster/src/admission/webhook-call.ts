@@ -1,8 +1,8 @@
 /** One call of a webhook over HTTPS, by URL or to a ready endpoint of its Service. */
 import { request as httpsRequest } from 'node:https';
 import { MeshError } from '@tulle/api';
-import type { Fields } from '../store/stored-object.ts';
 import type { Store } from '../store/store.ts';
+import type { Fields } from '../store/stored-object.ts';
 
 /** Answers are patches of one object; more than this is a fault. */
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
@@ -14,8 +14,14 @@ interface Target {
   serverName: string;
 }
 
-export async function callWebhook(clientConfig: Fields, review: unknown, timeoutMs: number, store: Store): Promise<Fields> {
-  const target = clientConfig.url !== undefined ? urlTarget(clientConfig.url) : serviceTarget(clientConfig.service, store);
+export async function callWebhook(
+  clientConfig: Fields,
+  review: unknown,
+  timeoutMs: number,
+  store: Store,
+): Promise<Fields> {
+  const target =
+    clientConfig.url !== undefined ? urlTarget(clientConfig.url) : serviceTarget(clientConfig.service, store);
   const ca = clientConfig.caBundle ? Buffer.from(clientConfig.caBundle, 'base64').toString() : undefined;
   const path = `${target.path}${target.path.includes('?') ? '&' : '?'}timeout=${Math.round(timeoutMs / 1000)}s`;
   const where = `Post "https://${target.serverName}:${target.port}${path}"`;
@@ -31,7 +37,12 @@ export async function callWebhook(clientConfig: Fields, review: unknown, timeout
         method: 'POST',
         servername: target.serverName,
         ...(ca === undefined ? {} : { ca }),
-        headers: { 'content-type': 'application/json', accept: 'application/json', 'content-length': body.length, host: target.serverName },
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json',
+          'content-length': body.length,
+          host: target.serverName,
+        },
         agent: false,
         signal,
       },
@@ -72,15 +83,20 @@ function serviceTarget(service: Fields, store: Store): Target {
   const object = store.get('services', `${namespace}/${name}`)?.object;
   if (object === undefined) throw new MeshError('NOT_FOUND', `service "${name}" not found`);
   const servicePort = (object.spec.ports ?? []).find((port: Fields) => port.port === wanted);
-  if (servicePort === undefined) throw new MeshError('NOT_FOUND', `no service port ${wanted} found for service "${name}"`);
+  if (servicePort === undefined)
+    throw new MeshError('NOT_FOUND', `no service port ${wanted} found for service "${name}"`);
   const slices = store
     .list('endpointslices.discovery.k8s.io', namespace)
-    .filter((entry) => entry.object.metadata.labels?.['kubernetes.io/service-name'] === name && entry.object.addressType !== 'FQDN');
+    .filter(
+      (entry) =>
+        entry.object.metadata.labels?.['kubernetes.io/service-name'] === name && entry.object.addressType !== 'FQDN',
+    );
   const ready: { host: string; port: number }[] = [];
   for (const { object: slice } of slices) {
     const port = (slice.ports ?? []).find((p: Fields) => (p.name ?? '') === (servicePort.name ?? ''))?.port;
     if (port === undefined) continue;
-    for (const endpoint of slice.endpoints ?? []) if (endpoint.conditions?.ready !== false) ready.push({ host: endpoint.addresses[0], port });
+    for (const endpoint of slice.endpoints ?? [])
+      if (endpoint.conditions?.ready !== false) ready.push({ host: endpoint.addresses[0], port });
   }
   const chosen = ready[Math.floor(Math.random() * ready.length)];
   if (chosen === undefined) throw new MeshError('UNAVAILABLE', `no endpoints available for service "${name}"`);

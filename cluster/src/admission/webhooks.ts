@@ -1,13 +1,14 @@
 /** Calls admission webhooks: which ones apply, in which order, and what their answers do. */
-import { isDeepStrictEqual } from 'node:util';
+
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { userJson } from '../apiserver/reviews.ts';
 import { labelSelectorPredicate } from '../apiserver/selector.ts';
 import { failure } from '../apiserver/status.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import type { Registry } from '../resources/registry.ts';
-import type { Fields } from '../store/stored-object.ts';
 import type { Store } from '../store/store.ts';
+import type { Fields } from '../store/stored-object.ts';
 import type { AdmissionAttributes, AdmissionStep } from './admission.ts';
 import { callWebhook } from './webhook-call.ts';
 
@@ -50,7 +51,9 @@ export function createWebhookAdmission({ store }: { store: Store; registry: Regi
       return object;
     },
     validate: async (attributes) => {
-      const results = await Promise.allSettled(webhooksFor(VALIDATING, attributes).map((webhook) => call(webhook, attributes, store)));
+      const results = await Promise.allSettled(
+        webhooksFor(VALIDATING, attributes).map((webhook) => call(webhook, attributes, store)),
+      );
       for (const result of results) if (result.status === 'rejected') throw result.reason;
     },
   };
@@ -64,7 +67,11 @@ async function mutateBy(webhook: Webhook, attributes: AdmissionAttributes, store
     return applyJsonPatch(attributes.object, JSON.parse(Buffer.from(response.patch, 'base64').toString())) as Fields;
   } catch (error) {
     if (webhook.failurePolicy === 'Ignore') return attributes.object;
-    throw failure(500, 'InternalError', `Internal error occurred: failed calling webhook ${JSON.stringify(webhook.name)}: ${(error as Error).message}`);
+    throw failure(
+      500,
+      'InternalError',
+      `Internal error occurred: failed calling webhook ${JSON.stringify(webhook.name)}: ${(error as Error).message}`,
+    );
   }
 }
 
@@ -78,17 +85,28 @@ async function call(webhook: Webhook, attributes: AdmissionAttributes, store: St
   try {
     const answer = await callWebhook(webhook.clientConfig, review, webhook.timeoutSeconds * 1000, store);
     response = answer.response ?? {};
-    if (response.uid !== review.request.uid) throw new Error(`expected response.uid=${JSON.stringify(review.request.uid)}, got ${JSON.stringify(response.uid)}`);
+    if (response.uid !== review.request.uid)
+      throw new Error(
+        `expected response.uid=${JSON.stringify(review.request.uid)}, got ${JSON.stringify(response.uid)}`,
+      );
   } catch (error) {
     if (webhook.failurePolicy === 'Ignore') return undefined;
-    throw failure(500, 'InternalError', `Internal error occurred: failed calling webhook ${JSON.stringify(webhook.name)}: failed to call webhook: ${(error as Error).message}`);
+    throw failure(
+      500,
+      'InternalError',
+      `Internal error occurred: failed calling webhook ${JSON.stringify(webhook.name)}: failed to call webhook: ${(error as Error).message}`,
+    );
   }
   for (const warning of response.warnings ?? []) attributes.warnings.push(String(warning));
   if (response.allowed === true) return response;
   const { message, reason, code } = response.status ?? {};
   const why = message || reason || 'without explanation';
   const text = message || reason ? `denied the request: ${why}` : 'denied the request without explanation';
-  throw failure(code >= 400 && code < 600 ? code : 403, reason || 'Forbidden', `admission webhook ${JSON.stringify(webhook.name)} ${text}`);
+  throw failure(
+    code >= 400 && code < 600 ? code : 403,
+    reason || 'Forbidden',
+    `admission webhook ${JSON.stringify(webhook.name)} ${text}`,
+  );
 }
 
 function reviewOf(attributes: AdmissionAttributes): { apiVersion: string; kind: string; request: Fields } {
@@ -123,8 +141,14 @@ function appliesTo(webhook: Webhook, attributes: AdmissionAttributes, store: Sto
 }
 
 function ruleMatches(rule: Fields, { operation, resource, subresource }: AdmissionAttributes): boolean {
-  const has = (list: string[] | undefined, value: string) => list?.includes('*') === true || list?.includes(value) === true;
-  if (!has(rule.operations, operation) || !has(rule.apiGroups, resource.group) || !has(rule.apiVersions, resource.version)) return false;
+  const has = (list: string[] | undefined, value: string) =>
+    list?.includes('*') === true || list?.includes(value) === true;
+  if (
+    !has(rule.operations, operation) ||
+    !has(rule.apiGroups, resource.group) ||
+    !has(rule.apiVersions, resource.version)
+  )
+    return false;
   if (rule.scope === 'Cluster' && resource.namespaced) return false;
   if (rule.scope === 'Namespaced' && !resource.namespaced) return false;
   return (rule.resources ?? []).some((pattern: string) => {
@@ -133,7 +157,11 @@ function ruleMatches(rule: Fields, { operation, resource, subresource }: Admissi
   });
 }
 
-function namespaceMatches(webhook: Webhook, { resource, namespace, object, oldObject }: AdmissionAttributes, store: Store): boolean {
+function namespaceMatches(
+  webhook: Webhook,
+  { resource, namespace, object, oldObject }: AdmissionAttributes,
+  store: Store,
+): boolean {
   const selector = webhook.namespaceSelector;
   if (isEmpty(selector)) return true;
   const matches = labelSelectorPredicate(selector);
@@ -150,5 +178,8 @@ function objectMatches(webhook: Webhook, { object, oldObject }: AdmissionAttribu
 }
 
 function isEmpty(selector: Fields | undefined): boolean {
-  return selector === undefined || (Object.keys(selector.matchLabels ?? {}).length === 0 && (selector.matchExpressions ?? []).length === 0);
+  return (
+    selector === undefined ||
+    (Object.keys(selector.matchLabels ?? {}).length === 0 && (selector.matchExpressions ?? []).length === 0)
+  );
 }

@@ -1,8 +1,8 @@
 /** What every handler needs, and one request on its way through the server. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Admission } from '../admission/admission.ts';
 import type { Authenticator, User } from '../authentication/authenticator.ts';
 import type { Authorizer } from '../authorization/authorizer.ts';
-import type { Admission } from '../admission/admission.ts';
 import type { Registry } from '../resources/registry.ts';
 import type { Resource } from '../resources/resource.ts';
 import type { Store } from '../store/store.ts';

@@ -12,7 +12,11 @@ export function fieldValidation(query: URLSearchParams): FieldValidation {
   const text = query.get('fieldValidation') ?? '';
   if (text === '') return 'Warn';
   if (text === 'Strict' || text === 'Warn' || text === 'Ignore') return text;
-  throw failure(422, 'Invalid', `options is invalid: fieldValidation: Unsupported value: "${text}": supported values: "Ignore", "Strict", "Warn"`);
+  throw failure(
+    422,
+    'Invalid',
+    `options is invalid: fieldValidation: Unsupported value: "${text}": supported values: "Ignore", "Strict", "Warn"`,
+  );
 }
 
 export interface DecodeTarget {
@@ -26,7 +30,8 @@ export function decodeObject(request: ApiRequest, body: unknown, target?: Decode
   const { resource, info } = request;
   const apiVersion = target?.apiVersion ?? apiVersionOf(resource);
   const kind = target?.kind ?? resource.kind;
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw badRequest(`the body is not an object of kind ${kind}`);
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw badRequest(`the body is not an object of kind ${kind}`);
   const given = body as Fields;
   if (given.apiVersion !== undefined && given.apiVersion !== apiVersion) {
     throw badRequest(
@@ -38,8 +43,8 @@ export function decodeObject(request: ApiRequest, body: unknown, target?: Decode
   }
   const { value, unknownFields, typeError } =
     target === undefined
-    ? resource.read({ ...given, apiVersion, kind })
-    : decode(target.schema, { ...given, apiVersion, kind });
+      ? resource.read({ ...given, apiVersion, kind })
+      : decode(target.schema, { ...given, apiVersion, kind });
   const version = apiVersion.split('/').at(-1);
   if (typeError !== undefined) {
     throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: ${typeError}`);
@@ -48,7 +53,9 @@ export function decodeObject(request: ApiRequest, body: unknown, target?: Decode
     const words = unknownFields.map((field) => `unknown field ${JSON.stringify(field)}`);
     switch (fieldValidation(info.query)) {
       case 'Strict':
-        throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: strict decoding error: ${words.join(', ')}`);
+        throw badRequest(
+          `${kind} in version "${version}" cannot be handled as a ${kind}: strict decoding error: ${words.join(', ')}`,
+        );
       case 'Warn':
         request.warnings.push(...words);
         break;
@@ -68,10 +75,12 @@ export function settleNamespace(request: ApiRequest, object: Fields): void {
     return;
   }
   if (info.namespace === undefined) throw badRequest('an empty namespace may not be set during creation');
-  if (object.metadata.namespace !== undefined && object.metadata.namespace !== '' && object.metadata.namespace !== info.namespace) {
-    throw badRequest(
-      `the namespace of the provided object does not match the namespace sent on the request`,
-    );
+  if (
+    object.metadata.namespace !== undefined &&
+    object.metadata.namespace !== '' &&
+    object.metadata.namespace !== info.namespace
+  ) {
+    throw badRequest(`the namespace of the provided object does not match the namespace sent on the request`);
   }
   object.metadata.namespace = info.namespace;
 }

@@ -1,10 +1,10 @@
 /** delete and deletecollection: preconditions, grace, finalizers, propagation. */
 import { MeshError } from '@tulle/api';
-import { decode } from '../schema/decode.ts';
-import { builtinType } from '../schema/builtin.ts';
 import type { Resource } from '../resources/resource.ts';
-import { Entry, type Fields, type StoredObject } from '../store/stored-object.ts';
+import { builtinType } from '../schema/builtin.ts';
+import { decode } from '../schema/decode.ts';
 import type { Store } from '../store/store.ts';
+import type { Entry, Fields, StoredObject } from '../store/stored-object.ts';
 import { readObject } from './body.ts';
 import type { ApiRequest } from './context.ts';
 import { entryFilter, findEntry } from './read.ts';
@@ -28,18 +28,21 @@ const ORPHAN = 'orphan';
 /** Reads options from the body and the query; both have the same names. */
 export async function readDeleteOptions(request: ApiRequest): Promise<DeleteOptions> {
   const body = (await readObject(request.incoming)) ?? {};
-  if (body.kind !== undefined && body.kind !== 'DeleteOptions') throw badRequest(`expected DeleteOptions, got ${body.kind}`);
+  if (body.kind !== undefined && body.kind !== 'DeleteOptions')
+    throw badRequest(`expected DeleteOptions, got ${body.kind}`);
   const { value, typeError } = decode(builtinType('DeleteOptions'), body);
   if (typeError !== undefined) throw badRequest(`DeleteOptions: ${typeError}`);
   const given = value as Fields;
   const { query } = request.info;
-  const grace = given.gracePeriodSeconds ?? (query.has('gracePeriodSeconds') ? Number(query.get('gracePeriodSeconds')) : undefined);
+  const grace =
+    given.gracePeriodSeconds ?? (query.has('gracePeriodSeconds') ? Number(query.get('gracePeriodSeconds')) : undefined);
   if (grace !== undefined && !Number.isSafeInteger(grace)) throw badRequest('gracePeriodSeconds is not a number');
   const policy = given.propagationPolicy ?? query.get('propagationPolicy') ?? undefined;
   if (policy !== undefined && !['Background', 'Foreground', 'Orphan'].includes(policy)) {
     throw badRequest(`invalid propagationPolicy: ${policy}`);
   }
-  const orphans = given.orphanDependents ?? (query.has('orphanDependents') ? query.get('orphanDependents') === 'true' : undefined);
+  const orphans =
+    given.orphanDependents ?? (query.has('orphanDependents') ? query.get('orphanDependents') === 'true' : undefined);
   const propagation = policy ?? (orphans === undefined ? undefined : orphans ? 'Orphan' : 'Background');
   const isDryRun = request.isDryRun || (given.dryRun ?? []).includes('All');
   return {
@@ -57,13 +60,26 @@ export interface Deletion {
 }
 
 /** Deletes or begins to delete; the rules of the API, without admission. */
-export function deleteEntry(store: Store, resource: Resource, entry: Entry, options: DeleteOptions, nowMs: number): Deletion {
+export function deleteEntry(
+  store: Store,
+  resource: Resource,
+  entry: Entry,
+  options: DeleteOptions,
+  nowMs: number,
+): Deletion {
   const { object } = entry;
   const { preconditions } = options;
   if (preconditions?.uid !== undefined && preconditions.uid !== object.metadata.uid) {
-    throw conflict(resource, entry.name, `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${object.metadata.uid}`);
+    throw conflict(
+      resource,
+      entry.name,
+      `Precondition failed: UID in precondition: ${preconditions.uid}, UID in object meta: ${object.metadata.uid}`,
+    );
   }
-  if (preconditions?.resourceVersion !== undefined && preconditions.resourceVersion !== object.metadata.resourceVersion) {
+  if (
+    preconditions?.resourceVersion !== undefined &&
+    preconditions.resourceVersion !== object.metadata.resourceVersion
+  ) {
     throw conflict(
       resource,
       entry.name,
@@ -83,7 +99,13 @@ export function deleteEntry(store: Store, resource: Resource, entry: Entry, opti
 }
 
 /** The object with its deletion written on it; undefined where nothing changes. */
-function markDeleted(resource: Resource, object: StoredObject, finalizers: string[], grace: number, nowMs: number): StoredObject | undefined {
+function markDeleted(
+  resource: Resource,
+  object: StoredObject,
+  finalizers: string[],
+  grace: number,
+  nowMs: number,
+): StoredObject | undefined {
   const { metadata } = object;
   const isAlready = metadata.deletionTimestamp !== undefined;
   const isShorter = isAlready && grace < (metadata.deletionGracePeriodSeconds ?? 0);
@@ -95,7 +117,8 @@ function markDeleted(resource: Resource, object: StoredObject, finalizers: strin
   if (!isAlready || isShorter) {
     marked.metadata.deletionTimestamp = rfc3339(nowMs + grace * 1000);
     marked.metadata.deletionGracePeriodSeconds = grace;
-    if (resource.hasGeneration && metadata.generation !== undefined) marked.metadata.generation = metadata.generation + 1;
+    if (resource.hasGeneration && metadata.generation !== undefined)
+      marked.metadata.generation = metadata.generation + 1;
   }
   if (resource.storage === 'namespaces') marked.status = { ...object.status, phase: 'Terminating' };
   return marked;
@@ -140,7 +163,11 @@ async function deleteWithAdmission(request: ApiRequest, options: DeleteOptions, 
       name: entry.name,
       object: undefined,
       oldObject: resource.fromStored(entry.object) as StoredObject,
-      options: { kind: 'DeleteOptions', apiVersion: 'meta.k8s.io/v1', ...(options.isDryRun ? { dryRun: ['All'] } : {}) },
+      options: {
+        kind: 'DeleteOptions',
+        apiVersion: 'meta.k8s.io/v1',
+        ...(options.isDryRun ? { dryRun: ['All'] } : {}),
+      },
       user,
       isDryRun: options.isDryRun,
       warnings,

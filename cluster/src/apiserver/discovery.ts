@@ -38,9 +38,14 @@ export function handleDiscovery(request: ApiRequest): void {
   }
   if (root === 'apis' && segments.length === 2) {
     const found = groupsOf(registry).find((entry) => entry.name === group);
-    if (found !== undefined) return sendJson(request, 200, JSON.stringify({ kind: 'APIGroup', apiVersion: 'v1', ...groupJson(found) }));
+    if (found !== undefined)
+      return sendJson(request, 200, JSON.stringify({ kind: 'APIGroup', apiVersion: 'v1', ...groupJson(found) }));
   }
-  if (root === 'apis' && segments.length === 3 && groupsOf(registry).some((entry) => entry.name === group && entry.versions.includes(version!))) {
+  if (
+    root === 'apis' &&
+    segments.length === 3 &&
+    groupsOf(registry).some((entry) => entry.name === group && entry.versions.includes(version!))
+  ) {
     return sendJson(request, 200, JSON.stringify(resourceList(registry, group!, version!)));
   }
   throw noSuchPath();
@@ -77,7 +82,11 @@ export function compareVersions(a: string, b: string): number {
 
 function apiVersions(request: ApiRequest): Fields {
   const host = request.incoming.headers.host ?? '';
-  return { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [{ clientCIDR: '0.0.0.0/0', serverAddress: host }] };
+  return {
+    kind: 'APIVersions',
+    versions: ['v1'],
+    serverAddressByClientCIDRs: [{ clientCIDR: '0.0.0.0/0', serverAddress: host }],
+  };
 }
 
 function groupJson({ name, versions }: Group): Fields {
@@ -120,14 +129,16 @@ function resourceList(registry: Registry, group: string, version: string): Field
 export function subresourcesOf(resource: Resource): Resource['subresources'] {
   const out = [...resource.subresources];
   if (resource.hasStatus) out.push({ name: 'status', kind: resource.kind, verbs: ['get', 'patch', 'update'] });
-  if (resource.scale !== undefined) out.push({ name: 'scale', kind: 'Scale', group: 'autoscaling', version: 'v1', verbs: ['get', 'patch', 'update'] });
+  if (resource.scale !== undefined)
+    out.push({ name: 'scale', kind: 'Scale', group: 'autoscaling', version: 'v1', verbs: ['get', 'patch', 'update'] });
   return out;
 }
 
 function aggregatedVersion(accept: string): 'v2' | 'v2beta1' | undefined {
   for (const alternative of accept.split(',')) {
-    const match = /g=apidiscovery\.k8s\.io/.test(alternative) ? /v=(v2|v2beta1)\b/.exec(alternative.replace('v2beta1', 'v2beta1')) : null;
-    if (match !== null && /as=APIGroupDiscoveryList/.test(alternative)) return alternative.includes('v=v2beta1') ? 'v2beta1' : 'v2';
+    if (!/g=apidiscovery\.k8s\.io/.test(alternative) || !/as=APIGroupDiscoveryList/.test(alternative)) continue;
+    const version = /v=(v2beta1|v2)(?:;|$)/.exec(alternative)?.[1];
+    if (version !== undefined) return version as 'v2' | 'v2beta1';
   }
   return undefined;
 }
@@ -146,10 +157,14 @@ function sendAggregated(request: ApiRequest, isCore: boolean, version: string): 
         .map((resource) => aggregatedResource(resource)),
     })),
   }));
-  const text = JSON.stringify({ kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items });
+  const text = JSON.stringify({
+    kind: 'APIGroupDiscoveryList',
+    apiVersion: `apidiscovery.k8s.io/${version}`,
+    metadata: {},
+    items,
+  });
   request.outgoing.setHeader('vary', 'Accept');
-  sendJson(request, 200, text);
-  return undefined;
+  sendJson(request, 200, text, `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`);
 }
 
 function aggregatedResource(resource: Resource): Fields {

@@ -51,7 +51,10 @@ export function openRequest({ context }: Services, incoming: IncomingMessage, ou
     outgoing,
     warnings: [],
     isDryRun: info.query.get('dryRun') === 'All',
-    fieldManager: info.query.get('fieldManager') || (incoming.headers['user-agent'] ?? 'unknown').split(/[/ ]/)[0]!.slice(0, 128) || 'unknown',
+    fieldManager:
+      info.query.get('fieldManager') ||
+      (incoming.headers['user-agent'] ?? 'unknown').split(/[/ ]/)[0]!.slice(0, 128) ||
+      'unknown',
   };
 }
 
@@ -59,7 +62,8 @@ function sendError(request: ApiRequest, error: unknown): void {
   const { outgoing, incoming } = request;
   const status = statusOf(error);
   if (outgoing.headersSent) return void outgoing.destroy();
-  if (status.details?.retryAfterSeconds !== undefined) outgoing.setHeader('retry-after', String(status.details.retryAfterSeconds));
+  if (status.details?.retryAfterSeconds !== undefined)
+    outgoing.setHeader('retry-after', String(status.details.retryAfterSeconds));
   // The rest of a body that nobody reads would be taken for the next request.
   if (!incoming.complete) outgoing.setHeader('connection', 'close');
   sendJson(request, status.code, JSON.stringify(status));
@@ -70,24 +74,34 @@ export function authenticate(context: ApiContext, incoming: IncomingMessage, _in
   const { headers } = incoming;
   const asName = headers['impersonate-user'];
   if (asName === undefined) {
-    if (headers['impersonate-group'] !== undefined || headers['impersonate-uid'] !== undefined) throw badRequest('requested impersonation without impersonating a user');
+    if (headers['impersonate-group'] !== undefined || headers['impersonate-uid'] !== undefined)
+      throw badRequest('requested impersonation without impersonating a user');
     return user;
   }
   const name = String(asName);
-  const groups = (incoming.headersDistinct['impersonate-group'] ?? []).flatMap((value) => value.split(',').map((group) => group.trim()));
+  const groups = (incoming.headersDistinct['impersonate-group'] ?? []).flatMap((value) =>
+    value.split(',').map((group) => group.trim()),
+  );
   const extra: Record<string, string[]> = {};
   for (const [header, values] of Object.entries(incoming.headersDistinct)) {
-    if (header.startsWith('impersonate-extra-')) extra[decodeURIComponent(header.slice('impersonate-extra-'.length))] = values ?? [];
+    if (header.startsWith('impersonate-extra-'))
+      extra[decodeURIComponent(header.slice('impersonate-extra-'.length))] = values ?? [];
   }
   const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
   const may = (group: string, plural: string, target: string, namespace?: string) => {
-    const decision = context.authorizer.authorize({ user, verb: 'impersonate', resource: { group, plural, subresource: '', name: target, namespace } });
-    if (!decision.isAllowed) throw forbidden({ group, plural }, target, denial(user, 'impersonate', { group, plural }, namespace));
+    const decision = context.authorizer.authorize({
+      user,
+      verb: 'impersonate',
+      resource: { group, plural, subresource: '', name: target, namespace },
+    });
+    if (!decision.isAllowed)
+      throw forbidden({ group, plural }, target, denial(user, 'impersonate', { group, plural }, namespace));
   };
   if (account !== null) may('', 'serviceaccounts', account[2]!, account[1]);
   else may('', 'users', name);
   for (const group of groups) may('', 'groups', group);
-  for (const [key, values] of Object.entries(extra)) for (const value of values) may('authentication.k8s.io', `userextras/${key}`, value);
+  for (const [key, values] of Object.entries(extra))
+    for (const value of values) may('authentication.k8s.io', `userextras/${key}`, value);
   const all = new Set(groups);
   if (account !== null && groups.length === 0) {
     all.add('system:serviceaccounts').add(`system:serviceaccounts:${account[1]}`);
@@ -99,10 +113,25 @@ export function authenticate(context: ApiContext, incoming: IncomingMessage, _in
 
 export function authorize(context: ApiContext, { info, user }: Pick<ApiRequest, 'info' | 'user'>): void {
   if (info.isResource) {
-    const resource = { group: info.group, plural: info.plural, subresource: info.subresource, namespace: info.namespace, name: info.name };
+    const resource = {
+      group: info.group,
+      plural: info.plural,
+      subresource: info.subresource,
+      namespace: info.namespace,
+      name: info.name,
+    };
     const decision = context.authorizer.authorize({ user, verb: info.verb, resource });
     if (decision.isAllowed) return;
-    throw forbidden(resource, info.name ?? '', denial(user, info.verb, { ...resource, plural: info.subresource === '' ? info.plural : `${info.plural}/${info.subresource}` }, info.namespace));
+    throw forbidden(
+      resource,
+      info.name ?? '',
+      denial(
+        user,
+        info.verb,
+        { ...resource, plural: info.subresource === '' ? info.plural : `${info.plural}/${info.subresource}` },
+        info.namespace,
+      ),
+    );
   }
   const decision = context.authorizer.authorize({ user, verb: info.verb, path: info.path });
   if (!decision.isAllowed) {
@@ -111,7 +140,12 @@ export function authorize(context: ApiContext, { info, user }: Pick<ApiRequest, 
   }
 }
 
-function denial(user: User, verb: string, resource: { group: string; plural: string }, namespace: string | undefined): string {
+function denial(
+  user: User,
+  verb: string,
+  resource: { group: string; plural: string },
+  namespace: string | undefined,
+): string {
   const where = namespace === undefined ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`;
   return `User ${JSON.stringify(user.name)} cannot ${verb} resource ${JSON.stringify(resource.plural)} in API group ${JSON.stringify(resource.group)} ${where}`;
 }
@@ -139,7 +173,9 @@ async function handleResource(services: Services, request: ApiRequest): Promise<
       return handleWatch(request);
     case 'create':
       if (info.name !== undefined) throw methodNotAllowed();
-      return resource.columns.length > 0 && isReview(resource) ? handleReview(request, services.tokens) : handleCreate(request);
+      return resource.columns.length > 0 && isReview(resource)
+        ? handleReview(request, services.tokens)
+        : handleCreate(request);
     case 'update':
       if (info.name === undefined) throw methodNotAllowed();
       return handleUpdate(request);
@@ -170,7 +206,11 @@ async function handleSubresource(services: Services, request: ApiRequest): Promi
   if (subresource === 'scale' && resource.scale !== undefined) return handleScale(request);
   if (!resource.subresources.some((sub) => sub.name === subresource)) {
     // Known to Kubernetes, not to this cluster: the path is right, the method never is.
-    if (resource.storage === 'pods' && ['exec', 'attach', 'proxy', 'ephemeralcontainers', 'resize'].includes(subresource)) throw methodNotAllowed();
+    if (
+      resource.storage === 'pods' &&
+      ['exec', 'attach', 'proxy', 'ephemeralcontainers', 'resize'].includes(subresource)
+    )
+      throw methodNotAllowed();
     throw noSuchPath();
   }
   switch (`${resource.storage}/${subresource}`) {
@@ -185,7 +225,11 @@ async function handleSubresource(services: Services, request: ApiRequest): Promi
       return handleEviction(request);
     case 'pods/portforward':
       findEntry(request);
-      throw badRequest(incoming.headers.upgrade === undefined ? 'Upgrade request required' : 'unable to upgrade: only WebSocket is spoken here');
+      throw badRequest(
+        incoming.headers.upgrade === undefined
+          ? 'Upgrade request required'
+          : 'unable to upgrade: only WebSocket is spoken here',
+      );
     case 'serviceaccounts/token':
       if (!isCreate) throw methodNotAllowed();
       return handleTokenRequest(request, services.tokens);
@@ -207,8 +251,15 @@ function handlePath(services: Services, request: ApiRequest): void {
     case 'livez':
     case 'readyz': {
       const isOk = root !== 'readyz' || services.isReady();
-      const text = info.query.has('verbose') ? `[+]ping ok\n${isOk ? '[+]' : '[-]'}controllers ${isOk ? 'ok' : 'failed'}\n${root} check ${isOk ? 'passed' : 'failed'}\n` : isOk ? 'ok' : 'starting';
-      outgoing.writeHead(isOk ? 200 : 500, { 'content-type': 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(text) });
+      const text = info.query.has('verbose')
+        ? `[+]ping ok\n${isOk ? '[+]' : '[-]'}controllers ${isOk ? 'ok' : 'failed'}\n${root} check ${isOk ? 'passed' : 'failed'}\n`
+        : isOk
+          ? 'ok'
+          : 'starting';
+      outgoing.writeHead(isOk ? 200 : 500, {
+        'content-type': 'text/plain; charset=utf-8',
+        'content-length': Buffer.byteLength(text),
+      });
       outgoing.end(incoming.method === 'HEAD' ? undefined : text);
       return;
     }
@@ -224,7 +275,13 @@ function handlePath(services: Services, request: ApiRequest): void {
       return sendJson(request, 200, JSON.stringify(services.tokens.jwks()));
     case '.well-known': {
       if (path !== '/.well-known/openid-configuration') throw noSuchPath();
-      const document = { issuer: ISSUER, jwks_uri: `${ISSUER}/openid/v1/jwks`, response_types_supported: ['id_token'], subject_types_supported: ['public'], id_token_signing_alg_values_supported: ['ES256'] };
+      const document = {
+        issuer: ISSUER,
+        jwks_uri: `${ISSUER}/openid/v1/jwks`,
+        response_types_supported: ['id_token'],
+        subject_types_supported: ['public'],
+        id_token_signing_alg_values_supported: ['ES256'],
+      };
       return sendJson(request, 200, JSON.stringify(document));
     }
     default:

@@ -4,9 +4,9 @@
  */
 import { MeshError } from '@tulle/api';
 import { apiserver as logger } from '../logger.ts';
-import type { Entry, OwnerReference, StoredObject } from '../store/stored-object.ts';
-import type { StoreEvent } from '../store/store.ts';
 import type { Resource } from '../resources/resource.ts';
+import type { StoreEvent } from '../store/store.ts';
+import type { Entry, OwnerReference, StoredObject } from '../store/stored-object.ts';
 import type { ApiContext } from './context.ts';
 import { deleteEntry } from './delete.ts';
 
@@ -62,7 +62,8 @@ class GarbageCollector {
     }
     this.#index(storage, entry, previous);
     const { metadata } = entry.object;
-    if (metadata.ownerReferences !== undefined || metadata.deletionTimestamp !== undefined) this.#enqueue(() => this.#examine(place));
+    if (metadata.ownerReferences !== undefined || metadata.deletionTimestamp !== undefined)
+      this.#enqueue(() => this.#examine(place));
   }
 
   #index(storage: string, now: Entry | undefined, before: Entry | undefined): void {
@@ -123,8 +124,10 @@ class GarbageCollector {
     if (found === undefined) return;
     const { resource, entry } = found;
     const { metadata } = entry.object;
-    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(ORPHAN)) return this.#orphan(resource, entry);
-    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(FOREGROUND)) return this.#foreground(resource, entry);
+    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(ORPHAN))
+      return this.#orphan(resource, entry);
+    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(FOREGROUND))
+      return this.#foreground(resource, entry);
     const references = metadata.ownerReferences ?? [];
     if (references.length === 0 || metadata.deletionTimestamp !== undefined) return;
     const states = references.map((reference) => this.#ownerState(reference, entry.namespace));
@@ -139,12 +142,15 @@ class GarbageCollector {
     const place = this.#owners.get(reference.uid);
     const owner = place === undefined ? undefined : this.#find(place)?.entry.object;
     // An owner in another namespace does not count, as if it were not there.
-    const isReachable = owner !== undefined && (owner.metadata.namespace === undefined || owner.metadata.namespace === namespace);
+    const isReachable =
+      owner !== undefined && (owner.metadata.namespace === undefined || owner.metadata.namespace === namespace);
     if (!isReachable) {
-      const isKnownKind = this.#context.registry.findGroupKind(groupOf(reference.apiVersion), reference.kind) !== undefined;
+      const isKnownKind =
+        this.#context.registry.findGroupKind(groupOf(reference.apiVersion), reference.kind) !== undefined;
       return isKnownKind ? 'gone' : 'present';
     }
-    const isForeground = owner.metadata.deletionTimestamp !== undefined && owner.metadata.finalizers?.includes(FOREGROUND);
+    const isForeground =
+      owner.metadata.deletionTimestamp !== undefined && owner.metadata.finalizers?.includes(FOREGROUND);
     return isForeground ? 'waiting' : 'present';
   }
 
@@ -155,10 +161,13 @@ class GarbageCollector {
   #foreground(resource: Resource, owner: Entry): void {
     const { uid } = owner.object.metadata;
     const dependents = this.#dependentsOf(uid);
-    const isBlocked = dependents.some(({ entry }) => entry.object.metadata.ownerReferences?.some((r) => r.uid === uid && r.blockOwnerDeletion === true));
+    const isBlocked = dependents.some(({ entry }) =>
+      entry.object.metadata.ownerReferences?.some((r) => r.uid === uid && r.blockOwnerDeletion === true),
+    );
     if (isBlocked) {
       for (const { resource: kind, entry } of dependents) {
-        if (entry.object.metadata.deletionTimestamp === undefined) this.#examine({ storage: kind.storage, key: entry.key });
+        if (entry.object.metadata.deletionTimestamp === undefined)
+          this.#examine({ storage: kind.storage, key: entry.key });
       }
       return;
     }
@@ -169,7 +178,9 @@ class GarbageCollector {
     const { uid } = owner.object.metadata;
     for (const dependent of this.#dependentsOf(uid)) {
       const references = dependent.entry.object.metadata.ownerReferences ?? [];
-      this.#rewrite(dependent.resource, dependent.entry, { ownerReferences: references.filter((reference) => reference.uid !== uid) });
+      this.#rewrite(dependent.resource, dependent.entry, {
+        ownerReferences: references.filter((reference) => reference.uid !== uid),
+      });
     }
     this.#dropFinalizer(resource, owner, ORPHAN);
   }
@@ -184,13 +195,22 @@ class GarbageCollector {
     if (metadata.ownerReferences?.length === 0) delete metadata.ownerReferences;
     if (metadata.finalizers?.length === 0) delete metadata.finalizers;
     const object = { ...entry.object, metadata };
-    const isDone = metadata.deletionTimestamp !== undefined && metadata.finalizers === undefined && (metadata.deletionGracePeriodSeconds ?? 0) === 0;
+    const isDone =
+      metadata.deletionTimestamp !== undefined &&
+      metadata.finalizers === undefined &&
+      (metadata.deletionGracePeriodSeconds ?? 0) === 0;
     if (isDone) this.#context.store.delete(resource.storage, entry, object);
     else this.#context.store.put(resource.storage, object, entry);
   }
 
   #delete(resource: Resource, entry: Entry, propagation: 'Foreground' | undefined): void {
-    deleteEntry(this.#context.store, resource, entry, { isDryRun: false, ...(propagation === undefined ? {} : { propagation }) }, this.#context.now());
+    deleteEntry(
+      this.#context.store,
+      resource,
+      entry,
+      { isDryRun: false, ...(propagation === undefined ? {} : { propagation }) },
+      this.#context.now(),
+    );
   }
 }
 

@@ -29,7 +29,9 @@ export async function handleUpdate(request: ApiRequest): Promise<void> {
   const object = decodeObject(request, body);
   settleNamespace(request, object);
   if (object.metadata.name !== request.info.name) {
-    throw badRequest(`the name of the object (${object.metadata.name ?? ''}) does not match the name on the URL (${request.info.name})`);
+    throw badRequest(
+      `the name of the object (${object.metadata.name ?? ''}) does not match the name on the URL (${request.info.name})`,
+    );
   }
   requireVersion(request, object);
   send(request, form, 200, await updateObject(request, () => ({ object })));
@@ -53,7 +55,10 @@ export async function handlePatch(request: ApiRequest): Promise<void> {
     send(request, form, isCreated ? 201 : 200, entry);
     return;
   }
-  if (request.info.query.has('force')) throw badRequest('PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch');
+  if (request.info.query.has('force'))
+    throw badRequest(
+      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
+    );
   const patch = parseJson(text);
   send(request, form, 200, await updateObject(request, (old) => patched(request, old, patch, type)));
 }
@@ -71,7 +76,8 @@ export function patched(request: ApiRequest, old: StoredObject, patch: unknown, 
   request.warnings.length = 0;
   const object = decodeObject(request, result);
   request.warnings.unshift(...warnings);
-  if (object.metadata.name !== old.metadata.name) throw badRequest('the name of the object may not be changed by a patch');
+  if (object.metadata.name !== old.metadata.name)
+    throw badRequest('the name of the object may not be changed by a patch');
   settleNamespace(request, object);
   if (object.metadata.resourceVersion === old.metadata.resourceVersion) delete object.metadata.resourceVersion;
   return { object };
@@ -80,7 +86,9 @@ export function patched(request: ApiRequest, old: StoredObject, patch: unknown, 
 async function apply(request: ApiRequest, text: string): Promise<{ entry: Entry; isCreated: boolean }> {
   const { info, resource, context } = request;
   if (!info.query.get('fieldManager')) {
-    throw badRequest('PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch');
+    throw badRequest(
+      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
+    );
   }
   const force = ['true', '1'].includes(info.query.get('force') ?? '');
   const body = text.trimStart().startsWith('{') ? parseJson(text) : parseYaml(text);
@@ -90,13 +98,16 @@ async function apply(request: ApiRequest, text: string): Promise<{ entry: Entry;
   settleNamespace(request, configuration);
   configuration.metadata.name ??= info.name;
   if (configuration.metadata.name !== info.name) {
-    throw badRequest(`the name of the object (${configuration.metadata.name}) does not match the name on the URL (${info.name})`);
+    throw badRequest(
+      `the name of the object (${configuration.metadata.name}) does not match the name on the URL (${info.name})`,
+    );
   }
   const { resourceVersion, uid } = configuration.metadata;
   const writer = writerOf(request);
   const present = context.store.get(resource.storage, objectKey(info.namespace, info.name!));
   if (present === undefined) {
-    if (resourceVersion !== undefined || uid !== undefined || info.subresource !== '') throw notFound(resource, info.name!);
+    if (resourceVersion !== undefined || uid !== undefined || info.subresource !== '')
+      throw notFound(resource, info.name!);
     const applied = applyConfiguration(undefined, configuration, resource.schema, writer, force);
     const object: Fields = { ...applied.object, metadata: { ...applied.object.metadata } };
     return { entry: await createObject(request, structuredClone(object), applied.managedFields), isCreated: true };

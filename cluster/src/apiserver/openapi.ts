@@ -23,7 +23,9 @@ export function handleOpenApi(request: ApiRequest): void {
   if (segments[1] !== 'v3') throw noSuchPath();
   const documents = documentsOf(context.registry);
   if (segments.length === 2) {
-    const paths = Object.fromEntries([...documents].map(([path, { hash }]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }]));
+    const paths = Object.fromEntries(
+      [...documents].map(([path, { hash }]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }]),
+    );
     return sendJson(request, 200, JSON.stringify({ paths }));
   }
   const document = documents.get(segments.slice(2).join('/'));
@@ -85,7 +87,8 @@ const packages: Record<string, string> = {
 };
 
 function definitionName({ group, version, kind }: Resource): string {
-  if (group === 'apiextensions.k8s.io') return `io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.${version}.${kind}`;
+  if (group === 'apiextensions.k8s.io')
+    return `io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.${version}.${kind}`;
   const name = packages[group];
   if (name !== undefined) return `io.k8s.api.${name}.${version}.${kind}`;
   return `${group.split('.').reverse().join('.')}.${version}.${kind}`;
@@ -102,11 +105,18 @@ class SchemaNames {
   inline(schema: Schema): Fields {
     const out: Fields = { ...schema };
     if (schema.properties !== undefined) {
-      out.properties = Object.fromEntries(Object.entries(schema.properties).map(([field, inner]) => [field, this.refer(inner)]));
+      out.properties = Object.fromEntries(
+        Object.entries(schema.properties).map(([field, inner]) => [
+          field,
+          { ...this.refer(inner), ...patchHints(inner) },
+        ]),
+      );
     }
     if (schema.items !== undefined) out.items = this.refer(schema.items);
-    if (typeof schema.additionalProperties === 'object') out.additionalProperties = this.refer(schema.additionalProperties);
-    if (schema['x-kubernetes-int-or-string'] === true && out.type === undefined) out.oneOf = [{ type: 'integer' }, { type: 'string' }];
+    if (typeof schema.additionalProperties === 'object')
+      out.additionalProperties = this.refer(schema.additionalProperties);
+    if (schema['x-kubernetes-int-or-string'] === true && out.type === undefined)
+      out.oneOf = [{ type: 'integer' }, { type: 'string' }];
     if (schema['x-kubernetes-preserve-unknown-fields'] === true && out.type === undefined) out.type = 'object';
     return out;
   }
@@ -123,23 +133,69 @@ class SchemaNames {
   }
 }
 
+/** Types whose fields exclude each other: a strategic merge patch names the ones to keep. */
+const unions = ['Volume', 'DeploymentStrategy'];
+
+/** How kubectl merges the field when it makes a strategic merge patch. */
+function patchHints(schema: Schema): Fields {
+  const type = schema['x-kubernetes-list-type'];
+  const isUnion = unions.includes(typeNames.get(schema.items ?? schema) ?? '');
+  if (type === 'map') {
+    return {
+      'x-kubernetes-patch-merge-key': schema['x-kubernetes-list-map-keys']?.[0],
+      'x-kubernetes-patch-strategy': isUnion ? 'merge,retainKeys' : 'merge',
+    };
+  }
+  if (type === 'set') return { 'x-kubernetes-patch-strategy': 'merge' };
+  return isUnion ? { 'x-kubernetes-patch-strategy': 'retainKeys' } : {};
+}
+
 const bodyVerbs: Record<string, string> = { create: 'post', update: 'put' };
-const actions: Record<string, string> = { get: 'get', list: 'list', create: 'post', update: 'put', patch: 'patch', delete: 'delete', deletecollection: 'deletecollection' };
+const actions: Record<string, string> = {
+  get: 'get',
+  list: 'list',
+  create: 'post',
+  update: 'put',
+  patch: 'patch',
+  delete: 'delete',
+  deletecollection: 'deletecollection',
+};
 
 function addPaths(paths: Record<string, Fields>, root: string, resource: Resource, name: string): void {
-  const prefix = resource.namespaced ? `${root}/namespaces/{namespace}/${resource.plural}` : `${root}/${resource.plural}`;
+  const prefix = resource.namespaced
+    ? `${root}/namespaces/{namespace}/${resource.plural}`
+    : `${root}/${resource.plural}`;
   const content = { 'application/json': { schema: { $ref: `#/components/schemas/${name}` } } };
   const gvk = { group: resource.group, version: resource.version, kind: resource.kind };
   const operation = (verb: string): Fields => {
     const isWrite = ['create', 'update', 'patch'].includes(verb);
-    const parameters = isWrite ? ['dryRun', 'fieldManager', 'fieldValidation', ...(verb === 'patch' ? ['force'] : [])] : [];
+    const parameters = isWrite
+      ? ['dryRun', 'fieldManager', 'fieldValidation', ...(verb === 'patch' ? ['force'] : [])]
+      : [];
     const patchContent = Object.fromEntries(
-      ['application/apply-patch+yaml', 'application/json-patch+json', 'application/merge-patch+json', ...(resource.isCustom ? [] : ['application/strategic-merge-patch+json'])].map((type) => [type, { schema: { type: 'object' } }]),
+      [
+        'application/apply-patch+yaml',
+        'application/json-patch+json',
+        'application/merge-patch+json',
+        ...(resource.isCustom ? [] : ['application/strategic-merge-patch+json']),
+      ].map((type) => [type, { schema: { type: 'object' } }]),
     );
     return {
       operationId: `${verb}${resource.version}${resource.namespaced ? 'Namespaced' : ''}${resource.kind}`,
-      ...(isWrite ? { parameters: parameters.map((parameter) => ({ name: parameter, in: 'query', schema: { type: parameter === 'force' ? 'boolean' : 'string', uniqueItems: true } })) } : {}),
-      ...(bodyVerbs[verb] !== undefined ? { requestBody: { content: { '*/*': content['application/json'] }, required: true } } : verb === 'patch' ? { requestBody: { content: patchContent, required: true } } : {}),
+      ...(isWrite
+        ? {
+            parameters: parameters.map((parameter) => ({
+              name: parameter,
+              in: 'query',
+              schema: { type: parameter === 'force' ? 'boolean' : 'string', uniqueItems: true },
+            })),
+          }
+        : {}),
+      ...(bodyVerbs[verb] !== undefined
+        ? { requestBody: { content: { '*/*': content['application/json'] }, required: true } }
+        : verb === 'patch'
+          ? { requestBody: { content: patchContent, required: true } }
+          : {}),
       responses: { 200: { description: 'OK', content } },
       'x-kubernetes-action': actions[verb],
       'x-kubernetes-group-version-kind': gvk,
@@ -147,10 +203,25 @@ function addPaths(paths: Record<string, Fields>, root: string, resource: Resourc
   };
   const add = (path: string, methods: [string, string][]) => {
     const item: Fields = {};
-    for (const [method, verb] of methods) if ((resource.verbs as readonly string[]).includes(verb)) item[method] = operation(verb);
+    for (const [method, verb] of methods)
+      if ((resource.verbs as readonly string[]).includes(verb)) item[method] = operation(verb);
     if (Object.keys(item).length > 0) paths[path] = item;
   };
-  add(prefix, [['get', 'list'], ['post', 'create'], ['delete', 'deletecollection']]);
-  add(`${prefix}/{name}`, [['get', 'get'], ['put', 'update'], ['patch', 'patch'], ['delete', 'delete']]);
-  if (resource.hasStatus) add(`${prefix}/{name}/status`, [['get', 'get'], ['put', 'update'], ['patch', 'patch']]);
+  add(prefix, [
+    ['get', 'list'],
+    ['post', 'create'],
+    ['delete', 'deletecollection'],
+  ]);
+  add(`${prefix}/{name}`, [
+    ['get', 'get'],
+    ['put', 'update'],
+    ['patch', 'patch'],
+    ['delete', 'delete'],
+  ]);
+  if (resource.hasStatus)
+    add(`${prefix}/{name}/status`, [
+      ['get', 'get'],
+      ['put', 'update'],
+      ['patch', 'patch'],
+    ]);
 }

@@ -93,11 +93,14 @@ export function handleList(request: ApiRequest, pages: PagedLists): void {
   if (token !== '') {
     const match = /^([0-9]+)\.([0-9]+)\.([0-9]+)$/.exec(Buffer.from(token, 'base64url').toString());
     if (match === null) throw badRequest('continue key is not valid');
-    if (info.query.get('resourceVersion')) throw badRequest('specifying resource version is not allowed when using continue');
+    if (info.query.get('resourceVersion'))
+      throw badRequest('specifying resource version is not allowed when using continue');
     id = match[1]!;
     const page = context.store.revision >= Number(match[3]) ? pages.find(id) : undefined;
     if (page === undefined || page.revision !== Number(match[3])) {
-      throw expired('The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.');
+      throw expired(
+        'The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.',
+      );
     }
     start = Number(match[2]);
     all = page.entries;
@@ -105,7 +108,8 @@ export function handleList(request: ApiRequest, pages: PagedLists): void {
   } else {
     const wanted = checkVersionReached(request);
     const match = info.query.get('resourceVersionMatch') ?? '';
-    if (match !== '' && wanted === undefined) throw badRequest('resourceVersionMatch is forbidden unless resourceVersion is provided');
+    if (match !== '' && wanted === undefined)
+      throw badRequest('resourceVersionMatch is forbidden unless resourceVersion is provided');
     if (match === 'Exact' && wanted !== context.store.revision) {
       throw expired(`The resourceVersion for the provided list is too old.`);
     }

@@ -55,12 +55,20 @@ export function createEncoder(resource: Resource, form: Form, query: URLSearchPa
       form,
       one: metadataJson,
       event: metadataJson,
-      list: (entries, metadata) => `${head}${JSON.stringify(metadata)},"items":[${entries.map(metadataJson).join(',')}]}`,
+      list: (entries, metadata) =>
+        `${head}${JSON.stringify(metadata)},"items":[${entries.map(metadataJson).join(',')}]}`,
     };
   }
   const include = query.get('includeObject') ?? 'Metadata';
-  if (!['None', 'Metadata', 'Object'].includes(include)) throw badRequest(`unrecognized includeObject value: "${include}"`);
-  const row = (entry: Entry) => tableRow(entry, resource, include === 'None' ? '' : include === 'Object' ? json(entry) : metadataJson(entry), now());
+  if (!['None', 'Metadata', 'Object'].includes(include))
+    throw badRequest(`unrecognized includeObject value: "${include}"`);
+  const row = (entry: Entry) =>
+    tableRow(
+      entry,
+      resource,
+      include === 'None' ? '' : include === 'Object' ? json(entry) : metadataJson(entry),
+      now(),
+    );
   const table = (rows: string, metadata: ListMeta, hasColumns: boolean) =>
     `{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":${JSON.stringify(metadata)},"columnDefinitions":${
       hasColumns ? JSON.stringify(resource.columns.map(columnDefinition)) : 'null'

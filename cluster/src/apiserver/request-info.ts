@@ -35,7 +35,10 @@ export function parseRequest(method: string, url: string): RequestInfo {
     name: undefined,
     rest: [],
   };
-  const segments = path.split('/').filter((segment) => segment !== '').map(decodeSegment);
+  const segments = path
+    .split('/')
+    .filter((segment) => segment !== '')
+    .map(decodeSegment);
   let rest: string[];
   if (segments[0] === 'api' && segments.length >= 3) {
     info.version = segments[1]!;
@@ -68,7 +71,8 @@ function verbOf(method: string, info: RequestInfo): string {
   switch (method) {
     case 'GET':
     case 'HEAD':
-      if (info.name === undefined || (isWatch && info.subresource === '')) return isWatch ? 'watch' : info.name ? 'get' : 'list';
+      if (info.name === undefined || (isWatch && info.subresource === ''))
+        return isWatch ? 'watch' : info.name ? 'get' : 'list';
       return 'get';
     case 'POST':
       return 'create';

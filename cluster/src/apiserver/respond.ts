@@ -8,11 +8,16 @@ import { failure, type Status } from './status.ts';
 /** Bodies below this are not worth compressing; the real API server's own threshold. */
 const GZIP_BYTES_MIN = 128 * 1024;
 
-export function sendJson(request: Pick<ApiRequest, 'outgoing' | 'warnings' | 'incoming'>, code: number, text: string): void {
+export function sendJson(
+  request: Pick<ApiRequest, 'outgoing' | 'warnings' | 'incoming'>,
+  code: number,
+  text: string,
+  contentType = 'application/json',
+): void {
   const { outgoing, warnings, incoming } = request;
   setWarnings(outgoing, warnings);
   outgoing.setHeader('cache-control', 'no-cache, private');
-  outgoing.setHeader('content-type', 'application/json');
+  outgoing.setHeader('content-type', contentType);
   if (text.length > GZIP_BYTES_MIN && /\bgzip\b/.test(String(incoming.headers['accept-encoding'] ?? ''))) {
     gzip(text, { level: 1 }, (error, bytes) => {
       if (error !== null) return void outgoing.destroy(error);

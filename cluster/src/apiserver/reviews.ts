@@ -35,11 +35,14 @@ function answer(request: ApiRequest, review: Fields, tokens: TokenAuthority): Fi
       return decide(authorizer.authorize(attributes(request.user, spec)));
     case 'SubjectAccessReview':
     case 'LocalSubjectAccessReview': {
-      if (!spec.user && (spec.groups ?? []).length === 0) throw badRequest('at least one of user or group must be specified');
+      if (!spec.user && (spec.groups ?? []).length === 0)
+        throw badRequest('at least one of user or group must be specified');
       const user: User = { name: spec.user ?? '', uid: spec.uid ?? '', groups: spec.groups ?? [] };
       const namespace = request.resource.namespaced ? request.info.namespace : undefined;
       if (namespace !== undefined && spec.resourceAttributes?.namespace !== namespace) {
-        throw badRequest(`the namespace of the review (${spec.resourceAttributes?.namespace ?? ''}) is not that of the request (${namespace})`);
+        throw badRequest(
+          `the namespace of the review (${spec.resourceAttributes?.namespace ?? ''}) is not that of the request (${namespace})`,
+        );
       }
       return decide(authorizer.authorize(attributes(user, spec)));
     }
@@ -50,8 +53,15 @@ function answer(request: ApiRequest, review: Fields, tokens: TokenAuthority): Fi
         incomplete: false,
         resourceRules: rules
           .filter((rule) => (rule.nonResourceURLs ?? []).length === 0)
-          .map(({ verbs, apiGroups, resources, resourceNames }) => ({ verbs, apiGroups, resources, ...(resourceNames === undefined ? {} : { resourceNames }) })),
-        nonResourceRules: rules.filter((rule) => (rule.nonResourceURLs ?? []).length > 0).map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
+          .map(({ verbs, apiGroups, resources, resourceNames }) => ({
+            verbs,
+            apiGroups,
+            resources,
+            ...(resourceNames === undefined ? {} : { resourceNames }),
+          })),
+        nonResourceRules: rules
+          .filter((rule) => (rule.nonResourceURLs ?? []).length > 0)
+          .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
       };
     }
     default:
@@ -64,12 +74,19 @@ function attributes(user: User, spec: Fields | undefined): AccessAttributes {
   if ((resourceAttributes === undefined) === (nonResourceAttributes === undefined)) {
     throw badRequest('exactly one of nonResourceAttributes or resourceAttributes must be specified');
   }
-  if (nonResourceAttributes !== undefined) return { user, verb: nonResourceAttributes.verb ?? '', path: nonResourceAttributes.path ?? '' };
+  if (nonResourceAttributes !== undefined)
+    return { user, verb: nonResourceAttributes.verb ?? '', path: nonResourceAttributes.path ?? '' };
   const { verb, group, resource, subresource, namespace, name } = resourceAttributes;
   return {
     user,
     verb: verb ?? '',
-    resource: { group: group ?? '', plural: resource ?? '', subresource: subresource ?? '', namespace: namespace || undefined, name: name || undefined },
+    resource: {
+      group: group ?? '',
+      plural: resource ?? '',
+      subresource: subresource ?? '',
+      namespace: namespace || undefined,
+      name: name || undefined,
+    },
   };
 }
 

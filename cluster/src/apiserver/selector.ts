@@ -1,6 +1,7 @@
 /** Label and field selectors: from query text or from a LabelSelector object to a predicate. */
-import type { Fields } from '../store/stored-object.ts';
+
 import type { Resource } from '../resources/resource.ts';
+import type { Fields } from '../store/stored-object.ts';
 import { badRequest } from './status.ts';
 
 export type LabelPredicate = (labels: Record<string, string> | undefined) => boolean;

@@ -1,6 +1,7 @@
 /** The API server: HTTPS on a TCP address, on a Unix socket and on listeners that were handed to it. */
-import { createServer as createHttpsServer } from 'node:https';
+
 import type { IncomingMessage } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -62,9 +63,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { stateDir } = options;
   const now = options.now ?? Date.now;
   const journal = stateDir === undefined ? undefined : openJournal(join(stateDir, 'store'));
-  const store = new Store(journal === undefined ? {} : { journal, revision: journal.revision, entries: journal.entries });
+  const store = new Store(
+    journal === undefined ? {} : { journal, revision: journal.revision, entries: journal.entries },
+  );
   journal?.attach(store);
-  const pki = options.pki ?? (await openPki(stateDir === undefined ? undefined : join(stateDir, 'pki'), options.addresses));
+  const pki =
+    options.pki ?? (await openPki(stateDir === undefined ? undefined : join(stateDir, 'pki'), options.addresses));
   const registry = new Registry(builtinResources);
   const stopping = new AbortController();
   const tokens = new TokenAuthority(pki.serviceAccountKeyPem, store, now);
@@ -84,12 +88,23 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     now,
     signal: stopping.signal,
   };
-  bootstrapObjects({ store, registry, nowMs: now(), ...(options.advertise === undefined ? {} : { advertise: options.advertise }) });
+  bootstrapObjects({
+    store,
+    registry,
+    nowMs: now(),
+    ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
+  });
   serveCustomResources(context);
   startGarbageCollector(context);
 
   let isReady = true;
-  const services: Services = { context, tokens, pages: new PagedLists(), dial: options.dial ?? dialByNodeStatus(context), isReady: () => isReady };
+  const services: Services = {
+    context,
+    tokens,
+    pages: new PagedLists(),
+    dial: options.dial ?? dialByNodeStatus(context),
+    isReady: () => isReady,
+  };
   const https = createHttpsServer({
     key: pki.server.keyPem,
     cert: pki.server.certPem,
@@ -147,7 +162,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 
 function listenOn(listener: Server, options: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    listener.once('error', (error) => reject(new MeshError('UNAVAILABLE', `listen on ${JSON.stringify(options)}: ${error.message}`, { cause: error })));
+    listener.once('error', (error) =>
+      reject(new MeshError('UNAVAILABLE', `listen on ${JSON.stringify(options)}: ${error.message}`, { cause: error })),
+    );
     listener.listen(options, resolve);
   });
 }
@@ -164,14 +181,21 @@ async function upgrade(services: Services, incoming: IncomingMessage, socket: Du
     request.user = authenticate(services.context, incoming, info);
     authorize(services.context, request);
     const resource = services.context.registry.find(info.group, info.version, info.plural);
-    if (resource?.storage !== 'pods' || info.subresource !== 'portforward') throw badRequest('only pods/portforward can be upgraded');
+    if (resource?.storage !== 'pods' || info.subresource !== 'portforward')
+      throw badRequest('only pods/portforward can be upgraded');
     request.resource = resource;
-    const ports = info.query.getAll('ports').concat(info.query.getAll('port')).flatMap((text) => text.split(','));
-    if (!/websocket/i.test(incoming.headers.upgrade ?? '')) throw badRequest('unable to upgrade: only WebSocket is spoken here');
+    const ports = info.query
+      .getAll('ports')
+      .concat(info.query.getAll('port'))
+      .flatMap((text) => text.split(','));
+    if (!/websocket/i.test(incoming.headers.upgrade ?? ''))
+      throw badRequest('unable to upgrade: only WebSocket is spoken here');
     await forwardUpgrade(incoming, socket, head, findEntry(request), ports, services.dial);
   } catch (error) {
     const status = statusOf(error);
     const text = JSON.stringify(status);
-    socket.end(`HTTP/1.1 ${status.code} ${status.reason}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+    socket.end(
+      `HTTP/1.1 ${status.code} ${status.reason}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    );
   }
 }

@@ -14,7 +14,14 @@ export interface Status {
   status: 'Success' | 'Failure';
   message?: string;
   reason?: string;
-  details?: { name?: string; group?: string; kind?: string; uid?: string; causes?: Cause[]; retryAfterSeconds?: number };
+  details?: {
+    name?: string;
+    group?: string;
+    kind?: string;
+    uid?: string;
+    causes?: Cause[];
+    retryAfterSeconds?: number;
+  };
   code: number;
 }
 
@@ -60,8 +67,7 @@ export const notFound = (resource: ResourceName, name: string) =>
     kind: resource.plural,
   });
 
-export const noSuchPath = () =>
-  failure(404, 'NotFound', 'the server could not find the requested resource', {});
+export const noSuchPath = () => failure(404, 'NotFound', 'the server could not find the requested resource', {});
 
 export const alreadyExists = (resource: ResourceName, name: string) =>
   failure(409, 'AlreadyExists', `${qualified(resource)} "${name}" already exists`, {

@@ -1,20 +1,36 @@
 /** Sub-resources other than status: scale, binding, eviction, token, finalize. */
-import { EXPIRATION_S_MAX, EXPIRATION_S_MIN, API_AUDIENCES, type BoundObject, type TokenAuthority } from '../authentication/token-authority.ts';
-import { builtinType } from '../schema/builtin.ts';
-import type { ScalePaths } from '../resources/resource.ts';
-import type { Entry, Fields, StoredObject } from '../store/stored-object.ts';
+import {
+  API_AUDIENCES,
+  type BoundObject,
+  EXPIRATION_S_MAX,
+  EXPIRATION_S_MIN,
+  type TokenAuthority,
+} from '../authentication/token-authority.ts';
 import { applyConfiguration } from '../fields/managed-fields.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch } from '../patch/merge-patch.ts';
+import type { ScalePaths } from '../resources/resource.ts';
+import { builtinType } from '../schema/builtin.ts';
+import type { Entry, Fields, StoredObject } from '../store/stored-object.ts';
 import { mediaType, parseJson, parseYaml, readBytes, readObject } from './body.ts';
 import type { ApiRequest } from './context.ts';
 import { type DecodeTarget, decodeObject } from './decode-body.ts';
-import { deleteEntry, readDeleteOptions } from './delete.ts';
+import { deleteEntry, type readDeleteOptions } from './delete.ts';
 import { patchTypes } from './mutate.ts';
 import { findEntry } from './read.ts';
 import { sendJson, success } from './respond.ts';
 import { labelSelectorPredicate, labelSelectorText } from './selector.ts';
-import { badRequest, conflict, failure, forbidden, invalid, invalidValue, methodNotAllowed, notFound, unsupportedMediaType } from './status.ts';
+import {
+  badRequest,
+  conflict,
+  failure,
+  forbidden,
+  invalid,
+  invalidValue,
+  methodNotAllowed,
+  notFound,
+  unsupportedMediaType,
+} from './status.ts';
 import { rfc3339, updateObject, writerOf } from './write.ts';
 
 const scaleTarget: DecodeTarget = { apiVersion: 'autoscaling/v1', kind: 'Scale', schema: builtinType('Scale') };
@@ -24,13 +40,16 @@ export async function handleScale(request: ApiRequest): Promise<void> {
   const paths = resource.scale!;
   const entry = findEntry(request);
   if (info.verb === 'get') return sendJson(request, 200, JSON.stringify(scaleOf(entry.object, paths)));
-  const change = info.verb === 'update' ? await scaleUpdate(request) : info.verb === 'patch' ? await scalePatch(request) : undefined;
+  const change =
+    info.verb === 'update' ? await scaleUpdate(request) : info.verb === 'patch' ? await scalePatch(request) : undefined;
   if (change === undefined) throw methodNotAllowed();
   const updated = await updateObject(request, (old) => {
     const scale = change(scaleOf(old, paths), old);
     const replicas = scale.spec?.replicas ?? 0;
     if (replicas < 0) {
-      throw invalid({ group: 'autoscaling', kind: 'Scale' }, info.name!, [invalidValue('spec.replicas', replicas, 'must be greater than or equal to 0')]);
+      throw invalid({ group: 'autoscaling', kind: 'Scale' }, info.name!, [
+        invalidValue('spec.replicas', replicas, 'must be greater than or equal to 0'),
+      ]);
     }
     const object = structuredClone(old) as Fields;
     setPath(object, paths.specReplicas, replicas);
@@ -63,7 +82,13 @@ async function scalePatch(request: ApiRequest): Promise<ScaleChange> {
     else if (type === patchTypes.apply) {
       const force = request.info.query.get('force') === 'true';
       const bare = { ...scale, metadata: { ...scale.metadata, managedFields: [] } } as unknown as StoredObject;
-      result = applyConfiguration(bare, decodeObject(request, patch, scaleTarget), scaleTarget.schema, writerOf(request), force).object;
+      result = applyConfiguration(
+        bare,
+        decodeObject(request, patch, scaleTarget),
+        scaleTarget.schema,
+        writerOf(request),
+        force,
+      ).object;
     } else throw unsupportedMediaType(type, Object.values(patchTypes));
     const changed = decodeObject(request, result, scaleTarget);
     if (changed.metadata.resourceVersion === before) delete changed.metadata.resourceVersion;
@@ -81,7 +106,9 @@ function scaleOf(object: StoredObject, paths: ScalePaths): Fields {
     spec: { replicas: readPath(object, paths.specReplicas) ?? 0 },
     status: {
       replicas: readPath(object, paths.statusReplicas) ?? 0,
-      ...(selector === undefined ? {} : { selector: typeof selector === 'string' ? selector : labelSelectorText(selector) }),
+      ...(selector === undefined
+        ? {}
+        : { selector: typeof selector === 'string' ? selector : labelSelectorText(selector) }),
     },
   };
 }
@@ -103,15 +130,30 @@ export async function handleBinding(request: ApiRequest): Promise<void> {
   const body = await readObject(request.incoming);
   const binding = decodeObject(request, body ?? {}, bindingTarget);
   const node = binding.target?.name;
-  if (!node) throw invalid({ group: '', kind: 'Binding' }, request.info.name!, [invalidValue('target.name', node ?? '', 'must name a node')]);
+  if (!node)
+    throw invalid({ group: '', kind: 'Binding' }, request.info.name!, [
+      invalidValue('target.name', node ?? '', 'must name a node'),
+    ]);
   await updateObject(request, (old) => {
-    if (old.metadata.deletionTimestamp !== undefined) throw conflict(request.resource, old.metadata.name, `pod ${old.metadata.name} is being deleted, cannot be assigned to a host`);
-    if (old.spec.nodeName) throw conflict(request.resource, old.metadata.name, `pod ${old.metadata.name} is already assigned to node "${old.spec.nodeName}"`);
+    if (old.metadata.deletionTimestamp !== undefined)
+      throw conflict(
+        request.resource,
+        old.metadata.name,
+        `pod ${old.metadata.name} is being deleted, cannot be assigned to a host`,
+      );
+    if (old.spec.nodeName)
+      throw conflict(
+        request.resource,
+        old.metadata.name,
+        `pod ${old.metadata.name} is already assigned to node "${old.spec.nodeName}"`,
+      );
     const conditions = (old.status?.conditions ?? []).filter((c: Fields) => c.type !== 'PodScheduled');
     conditions.push({ type: 'PodScheduled', status: 'True', lastTransitionTime: rfc3339(request.context.now()) });
     const annotations = { ...old.metadata.annotations, ...binding.metadata?.annotations };
     const metadata = { ...old.metadata, ...(Object.keys(annotations).length > 0 ? { annotations } : {}) };
-    return { object: { ...old, metadata, spec: { ...old.spec, nodeName: node }, status: { ...old.status, conditions } } };
+    return {
+      object: { ...old, metadata, spec: { ...old.spec, nodeName: node }, status: { ...old.status, conditions } },
+    };
   });
   sendJson(request, 201, success(undefined));
 }
@@ -120,10 +162,16 @@ export async function handleBinding(request: ApiRequest): Promise<void> {
 export async function handleEviction(request: ApiRequest): Promise<void> {
   const { context, resource } = request;
   const body = (await readObject(request.incoming)) ?? {};
-  const eviction = decodeObject(request, body, { apiVersion: 'policy/v1', kind: 'Eviction', schema: builtinType('Eviction') });
+  const eviction = decodeObject(request, body, {
+    apiVersion: 'policy/v1',
+    kind: 'Eviction',
+    schema: builtinType('Eviction'),
+  });
   const entry = findEntry(request);
   const { object } = entry;
-  const isDone = ['Succeeded', 'Failed', 'Pending'].includes(object.status?.phase) || object.metadata.deletionTimestamp !== undefined;
+  const isDone =
+    ['Succeeded', 'Failed', 'Pending'].includes(object.status?.phase) ||
+    object.metadata.deletionTimestamp !== undefined;
   if (!isDone) {
     const budgets = context.store
       .list('poddisruptionbudgets.policy', entry.namespace)
@@ -131,7 +179,12 @@ export async function handleEviction(request: ApiRequest): Promise<void> {
     for (const budget of budgets) {
       if ((budget.object.status?.disruptionsAllowed ?? 0) > 0) continue;
       throw failure(429, 'TooManyRequests', "Cannot evict pod as it would violate the pod's disruption budget.", {
-        causes: [{ reason: 'DisruptionBudget', message: `The disruption budget ${budget.name} needs ${budget.object.status?.desiredHealthy ?? 0} healthy pods and has ${budget.object.status?.currentHealthy ?? 0} currently` }],
+        causes: [
+          {
+            reason: 'DisruptionBudget',
+            message: `The disruption budget ${budget.name} needs ${budget.object.status?.desiredHealthy ?? 0} healthy pods and has ${budget.object.status?.currentHealthy ?? 0} currently`,
+          },
+        ],
       });
     }
     for (const budget of budgets) {
@@ -155,7 +208,11 @@ async function evictionOptions(request: ApiRequest, eviction: Fields): ReturnTyp
   };
 }
 
-const tokenTarget: DecodeTarget = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', schema: builtinType('TokenRequest') };
+const tokenTarget: DecodeTarget = {
+  apiVersion: 'authentication.k8s.io/v1',
+  kind: 'TokenRequest',
+  schema: builtinType('TokenRequest'),
+};
 
 /** TokenRequest: a token for a service account, bound to a pod or secret where asked. */
 export async function handleTokenRequest(request: ApiRequest, tokens: TokenAuthority): Promise<void> {
@@ -167,13 +224,23 @@ export async function handleTokenRequest(request: ApiRequest, tokens: TokenAutho
   const audiences: readonly string[] = spec.audiences?.length > 0 ? spec.audiences : API_AUDIENCES;
   const expirationSeconds = spec.expirationSeconds ?? 3600;
   if (expirationSeconds < EXPIRATION_S_MIN || expirationSeconds > EXPIRATION_S_MAX) {
-    const detail = expirationSeconds < EXPIRATION_S_MIN ? 'may not specify a duration less than 10 minutes' : 'may not specify a duration larger than 2^32 seconds';
-    throw invalid({ group: 'authentication.k8s.io', kind: 'TokenRequest' }, info.name!, [invalidValue('spec.expirationSeconds', expirationSeconds, detail)]);
+    const detail =
+      expirationSeconds < EXPIRATION_S_MIN
+        ? 'may not specify a duration less than 10 minutes'
+        : 'may not specify a duration larger than 2^32 seconds';
+    throw invalid({ group: 'authentication.k8s.io', kind: 'TokenRequest' }, info.name!, [
+      invalidValue('spec.expirationSeconds', expirationSeconds, detail),
+    ]);
   }
   const { bound, node } = boundObject(request, spec.boundObjectRef, account);
   const issued = tokens.issue(
     { namespace: account.namespace!, name: account.name, uid: account.object.metadata.uid },
-    { audiences, expirationSeconds, ...(bound === undefined ? {} : { bound }), ...(node === undefined ? {} : { node }) },
+    {
+      audiences,
+      expirationSeconds,
+      ...(bound === undefined ? {} : { bound }),
+      ...(node === undefined ? {} : { node }),
+    },
   );
   const out = {
     ...review,
@@ -184,20 +251,33 @@ export async function handleTokenRequest(request: ApiRequest, tokens: TokenAutho
   sendJson(request, 201, JSON.stringify(out));
 }
 
-function boundObject(request: ApiRequest, reference: Fields | undefined, account: Entry): { bound?: BoundObject; node?: { name: string; uid?: string } } {
+function boundObject(
+  request: ApiRequest,
+  reference: Fields | undefined,
+  account: Entry,
+): { bound?: BoundObject; node?: { name: string; uid?: string } } {
   if (reference === undefined) return {};
   const { context, info, resource } = request;
   const { kind, name } = reference;
   const storage = { Pod: 'pods', Secret: 'secrets', Node: 'nodes' }[kind as string];
-  if (storage === undefined || !name) throw badRequest(`cannot bind token for serviceaccount ${info.name} to object of kind ${kind}`);
+  if (storage === undefined || !name)
+    throw badRequest(`cannot bind token for serviceaccount ${info.name} to object of kind ${kind}`);
   const entry = context.store.get(storage, kind === 'Node' ? name : `${info.namespace}/${name}`);
   if (entry === undefined) throw notFound({ group: '', plural: storage }, name);
   const { uid } = entry.object.metadata;
   if (reference.uid !== undefined && reference.uid !== uid) {
-    throw conflict(resource, info.name!, `the UID in the bound object reference (${reference.uid}) does not match the UID in record. The object might have been deleted and then recreated`);
+    throw conflict(
+      resource,
+      info.name!,
+      `the UID in the bound object reference (${reference.uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
   }
   if (kind === 'Pod' && (entry.object.spec.serviceAccountName ?? 'default') !== account.name) {
-    throw forbidden(resource, info.name!, `cannot bind token for serviceaccount ${JSON.stringify(info.name)} to pod running with different serviceaccount name.`);
+    throw forbidden(
+      resource,
+      info.name!,
+      `cannot bind token for serviceaccount ${JSON.stringify(info.name)} to pod running with different serviceaccount name.`,
+    );
   }
   const bound: BoundObject = { kind, name, uid };
   const nodeName = kind === 'Pod' ? entry.object.spec.nodeName : undefined;

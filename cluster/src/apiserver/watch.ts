@@ -5,9 +5,10 @@
  * objects end with a bookmark that carries `k8s.io/initial-events-end`. An object that comes under the selector by a change
  * is ADDED, one that leaves it is DELETED.
  */
-import { Entry } from '../store/stored-object.ts';
-import type { StoreEvent } from '../store/store.ts';
+
 import { apiVersionOf } from '../resources/resource.ts';
+import type { StoreEvent } from '../store/store.ts';
+import { Entry } from '../store/stored-object.ts';
 import type { ApiRequest } from './context.ts';
 import { checkVersionReached, entryFilter } from './read.ts';
 import { createEncoder, negotiateForm } from './representation.ts';
@@ -116,15 +117,22 @@ function initialEvents(query: URLSearchParams, hasBookmarks: boolean): boolean |
   const text = query.get('sendInitialEvents');
   if (text === null || text === '') {
     if (query.get('resourceVersionMatch')) {
-      throw forbiddenOption('resourceVersionMatch', 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+      throw forbiddenOption(
+        'resourceVersionMatch',
+        'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+      );
     }
     return undefined;
   }
   if (query.get('resourceVersionMatch') !== 'NotOlderThan') {
-    throw forbiddenOption('resourceVersionMatch', 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
+    throw forbiddenOption(
+      'resourceVersionMatch',
+      'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+    );
   }
   const isWanted = text === 'true' || text === '1';
-  if (isWanted && !hasBookmarks) throw forbiddenOption('allowWatchBookmarks', 'sendInitialEvents needs allowWatchBookmarks');
+  if (isWanted && !hasBookmarks)
+    throw forbiddenOption('allowWatchBookmarks', 'sendInitialEvents needs allowWatchBookmarks');
   return isWanted;
 }
 

@@ -77,11 +77,18 @@ export async function createObject(
   delete metadata.generation;
   delete metadata.uid;
   metadata.creationTimestamp = rfc3339(context.now());
+  if (resource.hasStatus) delete object.status;
   const isGenerated = !metadata.name && typeof metadata.generateName === 'string' && metadata.generateName !== '';
   const name = metadata.name || undefined;
 
   resource.applyDefaults(object);
-  const options = { kind: 'CreateOptions', apiVersion: 'meta.k8s.io/v1', ...(request.isDryRun ? { dryRun: ['All'] } : {}) };
+  const options = {
+    kind: 'CreateOptions',
+    apiVersion: 'meta.k8s.io/v1',
+    ...(request.isDryRun ? { dryRun: ['All'] } : {}),
+  };
+  // Owned is what was sent and its defaults; what admission adds belongs to nobody.
+  const managedFields = own ?? fieldsAfterUpdate(undefined, object, resource.schema, writerOf(request));
   const attributes = attributesOf(request, 'CREATE', object, undefined, options);
   let final = await context.admission.mutate(attributes);
   final.metadata.uid = randomUUID();
@@ -91,8 +98,7 @@ export async function createObject(
   resource.applyDefaults(final);
   resource.prepareCreate(final);
   if (resource.hasGeneration) final.metadata.generation = 1;
-  final.metadata.managedFields = own ?? fieldsAfterUpdate(undefined, final, resource.schema, writerOf(request));
-  if (final.metadata.managedFields?.length === 0) delete final.metadata.managedFields;
+  setManagedFields(final, managedFields);
   const problems = [...validateMetadata(final, resource), ...resource.validate(final)];
   if (problems.length > 0) throw invalid(resource, final.metadata.name ?? '', problems);
   request.warnings.push(...(resource.warnings?.(final) ?? []));
@@ -107,6 +113,11 @@ export async function createObject(
   }
   if (request.isDryRun) return new Entry(stored);
   return context.store.put(resource.storage, stored, undefined);
+}
+
+function setManagedFields(object: Fields, managedFields: StoredObject['metadata']['managedFields']): void {
+  if (managedFields === undefined || managedFields.length === 0) delete object.metadata.managedFields;
+  else object.metadata.managedFields = managedFields;
 }
 
 export function generateName(prefix: string): string {
@@ -170,18 +181,26 @@ async function tryUpdate(request: ApiRequest, old: Entry, before: StoredObject, 
   }
   keepServerFields(object, before, resource, info.subresource);
   resource.applyDefaults(object);
-  const options = { kind: 'UpdateOptions', apiVersion: 'meta.k8s.io/v1', ...(request.isDryRun ? { dryRun: ['All'] } : {}) };
+  const managedFields = update.managedFields ?? fieldsAfterUpdate(before, object, resource.schema, writerOf(request));
+  const options = {
+    kind: 'UpdateOptions',
+    apiVersion: 'meta.k8s.io/v1',
+    ...(request.isDryRun ? { dryRun: ['All'] } : {}),
+  };
   const attributes = attributesOf(request, 'UPDATE', object, before, options);
   const admitted = await context.admission.mutate(attributes);
   const final: Fields = { ...admitted, metadata: { ...admitted.metadata } };
   keepServerFields(final, before, resource, info.subresource);
   resource.applyDefaults(final);
   resource.prepareUpdate(final, before);
-  if (resource.hasGeneration && hasSpecChanged(final, before)) final.metadata.generation = (before.metadata.generation ?? 0) + 1;
-  // What admission changes on top of an apply is the applier's as an update, as with any other writer.
-  final.metadata.managedFields = update.managedFields ?? fieldsAfterUpdate(before, final, resource.schema, writerOf(request));
-  if (final.metadata.managedFields?.length === 0) delete final.metadata.managedFields;
-  const problems = [...validateMetadata(final, resource, before), ...resource.validate(final), ...resource.validateUpdate(final, before)];
+  if (resource.hasGeneration && hasSpecChanged(final, before))
+    final.metadata.generation = (before.metadata.generation ?? 0) + 1;
+  setManagedFields(final, managedFields);
+  const problems = [
+    ...validateMetadata(final, resource, before),
+    ...resource.validate(final),
+    ...resource.validateUpdate(final, before),
+  ];
   if (problems.length > 0) throw invalid(resource, info.name!, problems);
   request.warnings.push(...(resource.warnings?.(final) ?? []));
   await context.admission.validate({ ...attributes, object: final, oldObject: before });

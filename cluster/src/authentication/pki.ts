@@ -41,11 +41,17 @@ export async function openPki(dir: string | undefined, addresses: readonly strin
   const ca = await openAuthority(dir);
   const offset = serviceOffset(KUBERNETES_SERVICE_IP)!;
   const ips = ['127.0.0.1', '::1', KUBERNETES_SERVICE_IP, serviceAddress(offset, 'IPv6'), ...addresses];
-  const server = await ca.issue('CN=kube-apiserver', [x509.ExtendedKeyUsage.serverAuth], [
-    ...SERVER_NAMES.map((value): x509.JsonGeneralName => ({ type: 'dns', value })),
-    ...ips.map((value): x509.JsonGeneralName => ({ type: 'ip', value })),
-  ]);
-  const serviceAccountKeyPem = await readOr(dir, 'service-account.key', async () => exportKey((await generateKeys()).privateKey));
+  const server = await ca.issue(
+    'CN=kube-apiserver',
+    [x509.ExtendedKeyUsage.serverAuth],
+    [
+      ...SERVER_NAMES.map((value): x509.JsonGeneralName => ({ type: 'dns', value })),
+      ...ips.map((value): x509.JsonGeneralName => ({ type: 'ip', value })),
+    ],
+  );
+  const serviceAccountKeyPem = await readOr(dir, 'service-account.key', async () =>
+    exportKey((await generateKeys()).privateKey),
+  );
   return {
     caPem: ca.certPem,
     server,
@@ -59,7 +65,11 @@ export async function openPki(dir: string | undefined, addresses: readonly strin
 
 interface Authority {
   certPem: string;
-  issue(subject: string | x509.JsonName, usages: x509.ExtendedKeyUsage[], names: x509.JsonGeneralName[]): Promise<KeyPair>;
+  issue(
+    subject: string | x509.JsonName,
+    usages: x509.ExtendedKeyUsage[],
+    names: x509.JsonGeneralName[],
+  ): Promise<KeyPair>;
 }
 
 async function openAuthority(dir: string | undefined): Promise<Authority> {

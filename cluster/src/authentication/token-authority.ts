@@ -2,9 +2,9 @@
  * Service account tokens: JWTs signed with the cluster's key, bound to the account and, where asked, to a pod, a secret or
  * a node; good only while all of those are there.
  */
-import { createPublicKey, createHash, createPrivateKey, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
-import type { Fields } from '../store/stored-object.ts';
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
 import type { Store } from '../store/store.ts';
+import type { Fields } from '../store/stored-object.ts';
 import { AUTHENTICATED_GROUP, type User } from './authenticator.ts';
 
 export const ISSUER = 'https://kubernetes.default.svc.cluster.local';
@@ -50,7 +50,15 @@ export class TokenAuthority {
     return { keys: [{ use: 'sig', kid: this.#keyId, alg: 'ES256', ...jwk }] };
   }
 
-  issue(account: { namespace: string; name: string; uid: string }, options: { audiences: readonly string[]; expirationSeconds: number; bound?: BoundObject; node?: { name: string; uid?: string } }): { token: string; expiresMs: number } {
+  issue(
+    account: { namespace: string; name: string; uid: string },
+    options: {
+      audiences: readonly string[];
+      expirationSeconds: number;
+      bound?: BoundObject;
+      node?: { name: string; uid?: string };
+    },
+  ): { token: string; expiresMs: number } {
     const nowS = Math.floor(this.#now() / 1000);
     const { audiences, expirationSeconds, bound, node } = options;
     const claims: Fields = {
@@ -70,7 +78,10 @@ export class TokenAuthority {
     };
     const head = encode({ alg: 'ES256', kid: this.#keyId });
     const body = encode(claims);
-    const signature = sign('sha256', Buffer.from(`${head}.${body}`), { key: this.#privateKey, dsaEncoding: 'ieee-p1363' });
+    const signature = sign('sha256', Buffer.from(`${head}.${body}`), {
+      key: this.#privateKey,
+      dsaEncoding: 'ieee-p1363',
+    });
     return { token: `${head}.${body}.${signature.toString('base64url')}`, expiresMs: claims.exp * 1000 };
   }
 
@@ -84,19 +95,27 @@ export class TokenAuthority {
     const given: string[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud];
     const common = audiences.filter((audience) => given.includes(audience));
     if (common.length === 0) {
-      return { problem: `token audiences ${JSON.stringify(given)} is invalid for the target audiences ${JSON.stringify(audiences)}` };
+      return {
+        problem: `token audiences ${JSON.stringify(given)} is invalid for the target audiences ${JSON.stringify(audiences)}`,
+      };
     }
     const bound = claims['kubernetes.io'];
     const { namespace, serviceaccount } = bound;
     const account = this.#store.get('serviceaccounts', `${namespace}/${serviceaccount.name}`);
-    if (account === undefined || account.object.metadata.uid !== serviceaccount.uid) return { problem: 'service account has been deleted' };
+    if (account === undefined || account.object.metadata.uid !== serviceaccount.uid)
+      return { problem: 'service account has been deleted' };
     const extra: Record<string, string[]> = { 'authentication.kubernetes.io/credential-id': [`JTI=${claims.jti}`] };
-    for (const [claim, storage] of [['pod', 'pods'], ['secret', 'secrets'], ['node', 'nodes']] as const) {
+    for (const [claim, storage] of [
+      ['pod', 'pods'],
+      ['secret', 'secrets'],
+      ['node', 'nodes'],
+    ] as const) {
       if (bound[claim] === undefined) continue;
       const key = claim === 'node' ? bound[claim].name : `${namespace}/${bound[claim].name}`;
       const entry = this.#store.get(storage, key);
       const isHolding = claim !== 'node' || bound.pod === undefined;
-      if (isHolding && (entry === undefined || entry.object.metadata.uid !== bound[claim].uid)) return { problem: `${claim} ${bound[claim].name} that the token is bound to has been deleted` };
+      if (isHolding && (entry === undefined || entry.object.metadata.uid !== bound[claim].uid))
+        return { problem: `${claim} ${bound[claim].name} that the token is bound to has been deleted` };
       extra[`authentication.kubernetes.io/${claim}-name`] = [bound[claim].name];
       if (bound[claim].uid) extra[`authentication.kubernetes.io/${claim}-uid`] = [bound[claim].uid];
     }
@@ -121,7 +140,12 @@ export class TokenAuthority {
     if (head === undefined || body === undefined || signature === undefined || rest.length > 0) return undefined;
     const header = parse(head);
     if (header?.alg !== 'ES256' || header.kid !== this.#keyId) return undefined;
-    const isGood = verify('sha256', Buffer.from(`${head}.${body}`), { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url'));
+    const isGood = verify(
+      'sha256',
+      Buffer.from(`${head}.${body}`),
+      { key: this.#publicKey, dsaEncoding: 'ieee-p1363' },
+      Buffer.from(signature, 'base64url'),
+    );
     const claims = isGood ? parse(body) : undefined;
     if (claims?.iss !== ISSUER || claims['kubernetes.io']?.serviceaccount === undefined) return undefined;
     if (this.#verified.size >= VERIFIED_MAX) this.#verified.delete(this.#verified.keys().next().value!);

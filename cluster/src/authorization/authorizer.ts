@@ -1,13 +1,19 @@
 /** Role-based access control: what roles and bindings in the store allow a user to do. */
 import type { User } from '../authentication/authenticator.ts';
-import type { Fields } from '../store/stored-object.ts';
 import type { Store } from '../store/store.ts';
+import type { Fields } from '../store/stored-object.ts';
 
 export interface AccessAttributes {
   user: User;
   verb: string;
   /** Undefined for paths that are not of a resource. */
-  resource?: { group: string; plural: string; subresource: string; namespace?: string | undefined; name?: string | undefined };
+  resource?: {
+    group: string;
+    plural: string;
+    subresource: string;
+    namespace?: string | undefined;
+    name?: string | undefined;
+  };
   path?: string;
 }
 
@@ -27,11 +33,19 @@ export interface Authorizer {
 export function createAuthorizer(store: Store): Authorizer {
   function* grants(user: User, namespace: string | undefined): Generator<{ rules: Fields[]; binding: string }> {
     for (const { object } of store.list('clusterrolebindings.rbac.authorization.k8s.io')) {
-      if (bindsTo(object, user, undefined)) yield { rules: rulesFor(object.roleRef, undefined), binding: `ClusterRoleBinding "${object.metadata.name}" of ${object.roleRef.kind} "${object.roleRef.name}"` };
+      if (bindsTo(object, user, undefined))
+        yield {
+          rules: rulesFor(object.roleRef, undefined),
+          binding: `ClusterRoleBinding "${object.metadata.name}" of ${object.roleRef.kind} "${object.roleRef.name}"`,
+        };
     }
     if (namespace === undefined) return;
     for (const { object } of store.list('rolebindings.rbac.authorization.k8s.io', namespace)) {
-      if (bindsTo(object, user, namespace)) yield { rules: rulesFor(object.roleRef, namespace), binding: `RoleBinding "${object.metadata.name}/${namespace}" of ${object.roleRef.kind} "${object.roleRef.name}"` };
+      if (bindsTo(object, user, namespace))
+        yield {
+          rules: rulesFor(object.roleRef, namespace),
+          binding: `RoleBinding "${object.metadata.name}/${namespace}" of ${object.roleRef.kind} "${object.roleRef.name}"`,
+        };
     }
   }
   function rulesFor(roleRef: Fields, namespace: string | undefined): Fields[] {
@@ -48,13 +62,17 @@ export function createAuthorizer(store: Store): Authorizer {
       const { user, resource } = attributes;
       if (user.groups.includes(SUPERUSERS_GROUP)) return { isAllowed: true, reason: '' };
       for (const { rules, binding } of grants(user, resource?.namespace)) {
-        if (rules.some((rule) => allows(rule, attributes))) return { isAllowed: true, reason: `RBAC: allowed by ${binding} to ${user.name}` };
+        if (rules.some((rule) => allows(rule, attributes)))
+          return { isAllowed: true, reason: `RBAC: allowed by ${binding} to ${user.name}` };
       }
       return { isAllowed: false, reason: '' };
     },
     rulesOf: (user, namespace) => {
       if (user.groups.includes(SUPERUSERS_GROUP)) {
-        return [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }, { verbs: ['*'], nonResourceURLs: ['*'] }];
+        return [
+          { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
+          { verbs: ['*'], nonResourceURLs: ['*'] },
+        ];
       }
       return [...grants(user, namespace)].flatMap(({ rules }) => rules);
     },
@@ -79,11 +97,17 @@ function bindsTo(binding: Fields, user: User, namespace: string | undefined): bo
 function allows(rule: Fields, { verb, resource, path }: AccessAttributes): boolean {
   if (!matches(rule.verbs, verb)) return false;
   if (resource === undefined) {
-    return (rule.nonResourceURLs ?? []).some((pattern: string) => pattern === '*' || pattern === path || (pattern.endsWith('*') && path!.startsWith(pattern.slice(0, -1))));
+    return (rule.nonResourceURLs ?? []).some(
+      (pattern: string) =>
+        pattern === '*' || pattern === path || (pattern.endsWith('*') && path!.startsWith(pattern.slice(0, -1))),
+    );
   }
   if (!matches(rule.apiGroups, resource.group)) return false;
   const full = resource.subresource === '' ? resource.plural : `${resource.plural}/${resource.subresource}`;
-  const isResource = (rule.resources ?? []).some((pattern: string) => pattern === '*' || pattern === full || (resource.subresource !== '' && pattern === `*/${resource.subresource}`));
+  const isResource = (rule.resources ?? []).some(
+    (pattern: string) =>
+      pattern === '*' || pattern === full || (resource.subresource !== '' && pattern === `*/${resource.subresource}`),
+  );
   if (!isResource) return false;
   const names: string[] = rule.resourceNames ?? [];
   return names.length === 0 || (resource.name !== undefined && names.includes(resource.name));

@@ -7,10 +7,45 @@ const all = [...read, ...write];
 
 const rule = (apiGroups: string[], resources: string[], verbs: string[]): Fields => ({ apiGroups, resources, verbs });
 
-const workloads = ['daemonsets', 'deployments', 'deployments/scale', 'replicasets', 'replicasets/scale', 'statefulsets', 'statefulsets/scale'];
+const workloads = [
+  'daemonsets',
+  'deployments',
+  'deployments/scale',
+  'replicasets',
+  'replicasets/scale',
+  'statefulsets',
+  'statefulsets/scale',
+];
 const viewRules = [
-  rule([''], ['configmaps', 'endpoints', 'pods', 'serviceaccounts', 'services', 'events', 'namespaces', 'pods/log', 'pods/status', 'services/status', 'namespaces/status'], read),
-  rule(['apps'], ['controllerrevisions', ...workloads, 'daemonsets/status', 'deployments/status', 'replicasets/status', 'statefulsets/status'], read),
+  rule(
+    [''],
+    [
+      'configmaps',
+      'endpoints',
+      'pods',
+      'serviceaccounts',
+      'services',
+      'events',
+      'namespaces',
+      'pods/log',
+      'pods/status',
+      'services/status',
+      'namespaces/status',
+    ],
+    read,
+  ),
+  rule(
+    ['apps'],
+    [
+      'controllerrevisions',
+      ...workloads,
+      'daemonsets/status',
+      'deployments/status',
+      'replicasets/status',
+      'statefulsets/status',
+    ],
+    read,
+  ),
   rule(['batch'], ['cronjobs', 'cronjobs/status', 'jobs', 'jobs/status'], read),
   rule(['discovery.k8s.io'], ['endpointslices'], read),
   rule(['policy'], ['poddisruptionbudgets', 'poddisruptionbudgets/status'], read),
@@ -46,11 +81,33 @@ const roles: Record<string, BootstrapRole> = {
   edit: { rules: [...viewRules, ...editRules] },
   admin: { rules: [...viewRules, ...editRules, ...adminRules] },
   'system:discovery': {
-    rules: [{ nonResourceURLs: ['/api', '/api/*', '/apis', '/apis/*', '/healthz', '/livez', '/openapi', '/openapi/*', '/readyz', '/version', '/version/'], verbs: ['get'] }],
+    rules: [
+      {
+        nonResourceURLs: [
+          '/api',
+          '/api/*',
+          '/apis',
+          '/apis/*',
+          '/healthz',
+          '/livez',
+          '/openapi',
+          '/openapi/*',
+          '/readyz',
+          '/version',
+          '/version/',
+        ],
+        verbs: ['get'],
+      },
+    ],
     groups: ['system:authenticated'],
   },
   'system:public-info-viewer': {
-    rules: [{ nonResourceURLs: ['/healthz', '/livez', '/livez/*', '/readyz', '/readyz/*', '/version', '/version/'], verbs: ['get'] }],
+    rules: [
+      {
+        nonResourceURLs: ['/healthz', '/livez', '/livez/*', '/readyz', '/readyz/*', '/version', '/version/'],
+        verbs: ['get'],
+      },
+    ],
     groups: ['system:authenticated', 'system:unauthenticated'],
   },
   'system:basic-user': {
@@ -103,7 +160,10 @@ const roles: Record<string, BootstrapRole> = {
     users: ['system:kube-controller-manager'],
   },
   'system:kube-dns': {
-    rules: [rule([''], ['endpoints', 'services', 'pods', 'namespaces'], read), rule(['discovery.k8s.io'], ['endpointslices'], read)],
+    rules: [
+      rule([''], ['endpoints', 'services', 'pods', 'namespaces'], read),
+      rule(['discovery.k8s.io'], ['endpointslices'], read),
+    ],
     users: ['system:kube-dns'],
   },
   'system:node-proxier': {
@@ -120,7 +180,12 @@ export function bootstrapAccess(): Fields[] {
   const objects: Fields[] = [];
   const labels = { 'kubernetes.io/bootstrapping': 'rbac-defaults' };
   for (const [name, role] of Object.entries(roles)) {
-    objects.push({ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', metadata: { name, labels }, rules: role.rules });
+    objects.push({
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRole',
+      metadata: { name, labels },
+      rules: role.rules,
+    });
     const subjects = [
       ...(role.groups ?? []).map((group) => ({ kind: 'Group', apiGroup: 'rbac.authorization.k8s.io', name: group })),
       ...(role.users ?? []).map((user) => ({ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: user })),

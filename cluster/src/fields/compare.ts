@@ -16,7 +16,14 @@ export function compareFields(old: unknown, now: unknown, schema: Schema | undef
   return { changed: prune(changed), removed: prune(removed) };
 }
 
-function walk(old: unknown, now: unknown, schema: Schema | undefined, changed: FieldSet, removed: FieldSet, isRoot: boolean): void {
+function walk(
+  old: unknown,
+  now: unknown,
+  schema: Schema | undefined,
+  changed: FieldSet,
+  removed: FieldSet,
+  isRoot: boolean,
+): void {
   if (old === now) return;
   const isOldAtomic = old === undefined || isAtomic(schema, old);
   const isNowAtomic = now === undefined || isAtomic(schema, now);

@@ -130,7 +130,10 @@ export function isAtomic(schema: Schema | undefined, value: unknown): boolean {
 }
 
 /** The children of a granular value by their path element. */
-export function childrenOf(value: unknown, schema: Schema | undefined): Map<string, { value: unknown; schema: Schema | undefined }> {
+export function childrenOf(
+  value: unknown,
+  schema: Schema | undefined,
+): Map<string, { value: unknown; schema: Schema | undefined }> {
   const out = new Map<string, { value: unknown; schema: Schema | undefined }>();
   if (Array.isArray(value)) {
     const how = listKeys(schema);

@@ -2,9 +2,10 @@
  * Ownership of fields: what `metadata.managedFields` says after an update or an apply, the conflicts of an apply, and the
  * removal of fields that an applier no longer names.
  */
+
+import { failure } from '../apiserver/status.ts';
 import type { Schema } from '../schema/schema.ts';
 import type { Fields, ManagedFieldsEntry, StoredObject } from '../store/stored-object.ts';
-import { failure } from '../apiserver/status.ts';
 import { compareFields } from './compare.ts';
 import { FieldSet, fieldsOf } from './field-set.ts';
 import { mergeApplied, removeFields } from './merge.ts';
@@ -135,7 +136,15 @@ function conflictError(conflicts: { entry: ManagedFieldsEntry; set: FieldSet }[]
   const text =
     causes.length === 1
       ? `${causes[0]!.message}: ${causes[0]!.field}`
-      : whos.map((who) => `${who}:\n${causes.filter((c) => c.message === who).map((c) => `- ${c.field}`).join('\n')}`).join('\n');
+      : whos
+          .map(
+            (who) =>
+              `${who}:\n${causes
+                .filter((c) => c.message === who)
+                .map((c) => `- ${c.field}`)
+                .join('\n')}`,
+          )
+          .join('\n');
   return failure(
     409,
     'Conflict',
@@ -170,7 +179,9 @@ function newEntry(writer: Writer, operation: 'Apply' | 'Update'): ManagedFieldsE
   };
 }
 
-function foldOld(entries: { entry: ManagedFieldsEntry; set: FieldSet }[]): { entry: ManagedFieldsEntry; set: FieldSet }[] {
+function foldOld(
+  entries: { entry: ManagedFieldsEntry; set: FieldSet }[],
+): { entry: ManagedFieldsEntry; set: FieldSet }[] {
   const updates = entries.filter(({ entry }) => entry.operation === 'Update' && entry.manager !== 'ancient-changes');
   if (updates.length <= UPDATE_MANAGERS_MAX) return entries;
   const folded = updates.slice(0, updates.length - UPDATE_MANAGERS_MAX);

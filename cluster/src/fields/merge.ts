@@ -1,7 +1,7 @@
 /** Merging an applied configuration into a live object, and taking fields out of one, by a schema. */
 import type { Schema } from '../schema/schema.ts';
-import { childrenOf, type FieldSet, type Fields, fieldsOf, isAtomic, isFields } from './field-set.ts';
 import { fieldSchema } from '../schema/schema.ts';
+import { childrenOf, type FieldSet, type Fields, fieldsOf, isAtomic, isFields } from './field-set.ts';
 
 /** The live value with everything that `applied` says; lists with keys keep the live order, new elements follow. */
 export function mergeApplied(live: unknown, applied: unknown, schema: Schema | undefined): unknown {

@@ -15,7 +15,11 @@ interface Operation {
 export function applyJsonPatch(target: unknown, patch: unknown): unknown {
   if (!Array.isArray(patch)) throw badRequest('error decoding patch: a JSON patch is a list of operations');
   if (patch.length > JSON_PATCH_OPERATIONS_MAX) {
-    throw failure(413, 'RequestEntityTooLarge', `the allowed maximum operations in a JSON patch is ${JSON_PATCH_OPERATIONS_MAX}, got ${patch.length}`);
+    throw failure(
+      413,
+      'RequestEntityTooLarge',
+      `the allowed maximum operations in a JSON patch is ${JSON_PATCH_OPERATIONS_MAX}, got ${patch.length}`,
+    );
   }
   let root: unknown = structuredClone(target);
   for (const operation of patch as Operation[]) root = applyOne(root, operation);
@@ -40,7 +44,7 @@ function applyOne(root: unknown, operation: Operation): unknown {
     case 'copy':
       return add(root, path, structuredClone(read(root, operation.from ?? '')));
     case 'test':
-      if (!isDeepStrictEqual(read(root, path, true), operation.value ?? null) ) {
+      if (!isDeepStrictEqual(read(root, path, true), operation.value ?? null)) {
         throw unprocessable(`testing value ${path} failed: test failed`);
       }
       return root;
@@ -49,7 +53,8 @@ function applyOne(root: unknown, operation: Operation): unknown {
   }
 }
 
-const unprocessable = (message: string) => failure(422, 'Invalid', `the server rejected our request due to an error in our request: ${message}`);
+const unprocessable = (message: string) =>
+  failure(422, 'Invalid', `the server rejected our request due to an error in our request: ${message}`);
 
 function tokens(path: string): string[] {
   if (path === '') return [];
@@ -95,7 +100,8 @@ function add(root: unknown, path: string, value: unknown): unknown {
   const { parent, last } = parentOf(root, path);
   if (Array.isArray(parent)) {
     const index = last === '-' ? parent.length : Number(last);
-    if ((last !== '-' && !/^\d+$/.test(last)) || index > parent.length) throw unprocessable(`the index in ${path} is out of bounds`);
+    if ((last !== '-' && !/^\d+$/.test(last)) || index > parent.length)
+      throw unprocessable(`the index in ${path} is out of bounds`);
     parent.splice(index, 0, value);
   } else if (typeof parent === 'object' && parent !== null && last !== '__proto__') {
     (parent as Record<string, unknown>)[last] = value;

@@ -72,7 +72,9 @@ function mergeList(present: unknown, patch: unknown[], schema: Schema | undefine
   for (const item of patch) {
     if (!isObject(item)) throw badRequest('error decoding patch: an element of a list with keys is not an object');
     if (item[key] === undefined) {
-      throw badRequest(`error decoding patch: map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`);
+      throw badRequest(
+        `error decoding patch: map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`,
+      );
     }
     if (item.$patch === 'delete') {
       out = out.filter((old) => !isObject(old) || old[key] !== item[key]);

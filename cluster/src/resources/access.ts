@@ -1,7 +1,8 @@
 /** Roles, bindings, webhook configurations and the kinds that are only asked, never stored. */
+
+import { isDeepStrictEqual } from 'node:util';
 import { type FieldError, invalidValue, required } from '../apiserver/status.ts';
 import type { Fields, StoredObject } from '../store/stored-object.ts';
-import { isDeepStrictEqual } from 'node:util';
 import { ageColumn, nameColumn } from './columns.ts';
 import { defineResource } from './define.ts';
 import { dnsSubdomain, pathSegment } from './names.ts';
@@ -34,13 +35,23 @@ const bindingColumns: Column[] = [
 function validateRole(object: Fields): FieldError[] {
   const errors: FieldError[] = [];
   for (const [i, rule] of (object.rules ?? []).entries()) {
-    if ((rule.verbs ?? []).length === 0) errors.push(required(`rules[${i}].verbs`, 'verbs must contain at least one value'));
+    if ((rule.verbs ?? []).length === 0)
+      errors.push(required(`rules[${i}].verbs`, 'verbs must contain at least one value'));
     if ((rule.nonResourceURLs ?? []).length > 0) {
-      if (object.kind === 'Role') errors.push(invalidValue(`rules[${i}].nonResourceURLs`, rule.nonResourceURLs, 'namespaced rules cannot apply to non-resource URLs'));
+      if (object.kind === 'Role')
+        errors.push(
+          invalidValue(
+            `rules[${i}].nonResourceURLs`,
+            rule.nonResourceURLs,
+            'namespaced rules cannot apply to non-resource URLs',
+          ),
+        );
       continue;
     }
-    if ((rule.apiGroups ?? []).length === 0) errors.push(required(`rules[${i}].apiGroups`, 'resource rules must supply at least one api group'));
-    if ((rule.resources ?? []).length === 0) errors.push(required(`rules[${i}].resources`, 'resource rules must supply at least one resource'));
+    if ((rule.apiGroups ?? []).length === 0)
+      errors.push(required(`rules[${i}].apiGroups`, 'resource rules must supply at least one api group'));
+    if ((rule.resources ?? []).length === 0)
+      errors.push(required(`rules[${i}].resources`, 'resource rules must supply at least one resource'));
   }
   return errors;
 }
@@ -59,7 +70,11 @@ function validateBinding(object: Fields): FieldError[] {
   const errors: FieldError[] = [];
   for (const [i, subject] of (object.subjects ?? []).entries()) {
     if (!['User', 'Group', 'ServiceAccount'].includes(subject.kind)) {
-      errors.push({ reason: 'FieldValueNotSupported', message: `Unsupported value: ${JSON.stringify(subject.kind)}: supported values: "ServiceAccount", "User", "Group"`, field: `subjects[${i}].kind` });
+      errors.push({
+        reason: 'FieldValueNotSupported',
+        message: `Unsupported value: ${JSON.stringify(subject.kind)}: supported values: "ServiceAccount", "User", "Group"`,
+        field: `subjects[${i}].kind`,
+      });
     } else if (subject.kind === 'ServiceAccount' && !subject.namespace && object.kind === 'ClusterRoleBinding') {
       errors.push(required(`subjects[${i}].namespace`));
     }
@@ -68,14 +83,46 @@ function validateBinding(object: Fields): FieldError[] {
 }
 
 function immutableRoleRef(object: Fields, old: StoredObject): FieldError[] {
-  return isDeepStrictEqual(object.roleRef, old.roleRef) ? [] : [invalidValue('roleRef', object.roleRef, 'cannot change roleRef')];
+  return isDeepStrictEqual(object.roleRef, old.roleRef)
+    ? []
+    : [invalidValue('roleRef', object.roleRef, 'cannot change roleRef')];
 }
 
-export const roles: Resource = defineResource({ ...rbac, kind: 'Role', plural: 'roles', namespaced: true, validate: validateRole, columns: roleColumns });
-export const clusterRoles: Resource = defineResource({ ...rbac, kind: 'ClusterRole', plural: 'clusterroles', namespaced: false, validate: validateRole, columns: roleColumns });
-const bindings = { ...rbac, applyDefaults: applyBindingDefaults, validate: validateBinding, validateUpdate: immutableRoleRef, columns: bindingColumns };
-export const roleBindings: Resource = defineResource({ ...bindings, kind: 'RoleBinding', plural: 'rolebindings', namespaced: true });
-export const clusterRoleBindings: Resource = defineResource({ ...bindings, kind: 'ClusterRoleBinding', plural: 'clusterrolebindings', namespaced: false });
+export const roles: Resource = defineResource({
+  ...rbac,
+  kind: 'Role',
+  plural: 'roles',
+  namespaced: true,
+  validate: validateRole,
+  columns: roleColumns,
+});
+export const clusterRoles: Resource = defineResource({
+  ...rbac,
+  kind: 'ClusterRole',
+  plural: 'clusterroles',
+  namespaced: false,
+  validate: validateRole,
+  columns: roleColumns,
+});
+const bindings = {
+  ...rbac,
+  applyDefaults: applyBindingDefaults,
+  validate: validateBinding,
+  validateUpdate: immutableRoleRef,
+  columns: bindingColumns,
+};
+export const roleBindings: Resource = defineResource({
+  ...bindings,
+  kind: 'RoleBinding',
+  plural: 'rolebindings',
+  namespaced: true,
+});
+export const clusterRoleBindings: Resource = defineResource({
+  ...bindings,
+  kind: 'ClusterRoleBinding',
+  plural: 'clusterrolebindings',
+  namespaced: false,
+});
 
 const admission = {
   group: 'admissionregistration.k8s.io',
@@ -83,7 +130,11 @@ const admission = {
   namespaced: false,
   categories: ['api-extensions'],
   hasGeneration: true,
-  columns: [nameColumn, { name: 'Webhooks', type: 'integer', value: (object) => object.webhooks?.length ?? 0 }, ageColumn] as Column[],
+  columns: [
+    nameColumn,
+    { name: 'Webhooks', type: 'integer', value: (object) => object.webhooks?.length ?? 0 },
+    ageColumn,
+  ] as Column[],
 } as const;
 
 function applyWebhookDefaults(object: Fields): void {
@@ -104,10 +155,15 @@ function validateWebhooks(object: Fields): FieldError[] {
   const errors: FieldError[] = [];
   for (const [i, webhook] of (object.webhooks ?? []).entries()) {
     const at = `webhooks[${i}]`;
-    if (webhook.name && webhook.name.split('.').length < 3) errors.push(invalidValue(`${at}.name`, webhook.name, 'should be a domain with at least three segments separated by dots'));
+    if (webhook.name && webhook.name.split('.').length < 3)
+      errors.push(
+        invalidValue(`${at}.name`, webhook.name, 'should be a domain with at least three segments separated by dots'),
+      );
     const { url, service } = webhook.clientConfig ?? {};
-    if ((url === undefined) === (service === undefined)) errors.push(required(`${at}.clientConfig`, 'exactly one of url or service is required'));
-    if (url !== undefined && !/^https:\/\/[^/]+/.test(url)) errors.push(invalidValue(`${at}.clientConfig.url`, url, "'https' is the only allowed URL scheme"));
+    if ((url === undefined) === (service === undefined))
+      errors.push(required(`${at}.clientConfig`, 'exactly one of url or service is required'));
+    if (url !== undefined && !/^https:\/\/[^/]+/.test(url))
+      errors.push(invalidValue(`${at}.clientConfig.url`, url, "'https' is the only allowed URL scheme"));
     const choices: Record<string, readonly string[]> = {
       failurePolicy: ['Fail', 'Ignore'],
       matchPolicy: ['Equivalent', 'Exact'],
@@ -115,19 +171,55 @@ function validateWebhooks(object: Fields): FieldError[] {
     };
     for (const [field, supported] of Object.entries(choices)) {
       if (webhook[field] !== undefined && !supported.includes(webhook[field])) {
-        errors.push({ reason: 'FieldValueNotSupported', message: `Unsupported value: ${JSON.stringify(webhook[field])}: supported values: ${supported.map((s) => JSON.stringify(s)).join(', ')}`, field: `${at}.${field}` });
+        errors.push({
+          reason: 'FieldValueNotSupported',
+          message: `Unsupported value: ${JSON.stringify(webhook[field])}: supported values: ${supported.map((s) => JSON.stringify(s)).join(', ')}`,
+          field: `${at}.${field}`,
+        });
       }
     }
-    if (webhook.timeoutSeconds < 1 || webhook.timeoutSeconds > 30) errors.push(invalidValue(`${at}.timeoutSeconds`, webhook.timeoutSeconds, 'the timeout value must be between 1 and 30 seconds'));
-    if (!webhook.admissionReviewVersions?.includes('v1')) errors.push(invalidValue(`${at}.admissionReviewVersions`, webhook.admissionReviewVersions ?? [], 'must include at least one of v1'));
-    if ((webhook.matchConditions ?? []).length > 0) errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: this API server has no match conditions', field: `${at}.matchConditions` });
+    if (webhook.timeoutSeconds < 1 || webhook.timeoutSeconds > 30)
+      errors.push(
+        invalidValue(
+          `${at}.timeoutSeconds`,
+          webhook.timeoutSeconds,
+          'the timeout value must be between 1 and 30 seconds',
+        ),
+      );
+    if (!webhook.admissionReviewVersions?.includes('v1'))
+      errors.push(
+        invalidValue(
+          `${at}.admissionReviewVersions`,
+          webhook.admissionReviewVersions ?? [],
+          'must include at least one of v1',
+        ),
+      );
+    if ((webhook.matchConditions ?? []).length > 0)
+      errors.push({
+        reason: 'FieldValueForbidden',
+        message: 'Forbidden: this API server has no match conditions',
+        field: `${at}.matchConditions`,
+      });
   }
   return errors;
 }
 
-const webhooks = { ...admission, nameRule: dnsSubdomain, applyDefaults: applyWebhookDefaults, validate: validateWebhooks };
-export const mutatingWebhooks: Resource = defineResource({ ...webhooks, kind: 'MutatingWebhookConfiguration', plural: 'mutatingwebhookconfigurations' });
-export const validatingWebhooks: Resource = defineResource({ ...webhooks, kind: 'ValidatingWebhookConfiguration', plural: 'validatingwebhookconfigurations' });
+const webhooks = {
+  ...admission,
+  nameRule: dnsSubdomain,
+  applyDefaults: applyWebhookDefaults,
+  validate: validateWebhooks,
+};
+export const mutatingWebhooks: Resource = defineResource({
+  ...webhooks,
+  kind: 'MutatingWebhookConfiguration',
+  plural: 'mutatingwebhookconfigurations',
+});
+export const validatingWebhooks: Resource = defineResource({
+  ...webhooks,
+  kind: 'ValidatingWebhookConfiguration',
+  plural: 'validatingwebhookconfigurations',
+});
 
 const review = { verbs: ['create'], hasStatus: false, hasGeneration: false } as const;
 const authentication = { ...review, group: 'authentication.k8s.io', version: 'v1', namespaced: false } as const;
@@ -140,5 +232,10 @@ export const reviews: Resource[] = [
   defineResource({ ...authorization, kind: 'SubjectAccessReview', plural: 'subjectaccessreviews' }),
   defineResource({ ...authorization, kind: 'SelfSubjectAccessReview', plural: 'selfsubjectaccessreviews' }),
   defineResource({ ...authorization, kind: 'SelfSubjectRulesReview', plural: 'selfsubjectrulesreviews' }),
-  defineResource({ ...authorization, kind: 'LocalSubjectAccessReview', plural: 'localsubjectaccessreviews', namespaced: true }),
+  defineResource({
+    ...authorization,
+    kind: 'LocalSubjectAccessReview',
+    plural: 'localsubjectaccessreviews',
+    namespaced: true,
+  }),
 ];

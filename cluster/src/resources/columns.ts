@@ -2,7 +2,12 @@
 import type { Fields } from '../store/stored-object.ts';
 import type { Column } from './resource.ts';
 
-export const nameColumn: Column = { name: 'Name', format: 'name', description: 'the name of the object', value: (object) => object.metadata.name };
+export const nameColumn: Column = {
+  name: 'Name',
+  format: 'name',
+  description: 'the name of the object',
+  value: (object) => object.metadata.name,
+};
 
 export const ageColumn: Column = {
   name: 'Age',
@@ -47,7 +52,21 @@ export function labelsText(labels: Record<string, string> | undefined): string {
 export function templateColumns(template: (object: Fields) => Fields | undefined): Column[] {
   const containers = (object: Fields): Fields[] => template(object)?.spec?.containers ?? [];
   return [
-    { name: 'Containers', priority: 1, value: (object) => containers(object).map((c) => c.name).join(',') },
-    { name: 'Images', priority: 1, value: (object) => containers(object).map((c) => c.image).join(',') },
+    {
+      name: 'Containers',
+      priority: 1,
+      value: (object) =>
+        containers(object)
+          .map((c) => c.name)
+          .join(','),
+    },
+    {
+      name: 'Images',
+      priority: 1,
+      value: (object) =>
+        containers(object)
+          .map((c) => c.image)
+          .join(','),
+    },
   ];
 }

@@ -1,7 +1,8 @@
 /** The plain kinds of the core group, discovery, coordination, scheduling, policy and events. */
+
+import { isDeepStrictEqual } from 'node:util';
 import { type FieldError, invalidValue, required } from '../apiserver/status.ts';
 import type { Fields, StoredObject } from '../store/stored-object.ts';
-import { isDeepStrictEqual } from 'node:util';
 import { age, ageColumn, joined, nameColumn } from './columns.ts';
 import { defineResource } from './define.ts';
 import { dnsLabel } from './names.ts';
@@ -22,7 +23,8 @@ export const namespaces: Resource = defineResource({
   subresources: [{ name: 'finalize', kind: 'Namespace', verbs: ['update'] }],
   selectableFields: { 'status.phase': (object) => object.status?.phase ?? '' },
   applyDefaults: (object) => {
-    if (object.metadata.name) object.metadata.labels = { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name };
+    if (object.metadata.name)
+      object.metadata.labels = { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name };
   },
   prepareCreate: (object) => {
     object.spec = { ...object.spec, finalizers: ['kubernetes'] };
@@ -39,7 +41,11 @@ export const configMaps: Resource = defineResource({
   shortNames: ['cm'],
   validate: (object) => validateKeys(object, ['data', 'binaryData']),
   validateUpdate: (object, old) => immutableData(object, old, ['data', 'binaryData']),
-  columns: [nameColumn, { name: 'Data', type: 'integer', value: (object) => dataCount(object, ['data', 'binaryData']) }, ageColumn],
+  columns: [
+    nameColumn,
+    { name: 'Data', type: 'integer', value: (object) => dataCount(object, ['data', 'binaryData']) },
+    ageColumn,
+  ],
 });
 
 export const secrets: Resource = defineResource({
@@ -52,7 +58,8 @@ export const secrets: Resource = defineResource({
     object.type ??= 'Opaque';
     if (object.stringData === undefined) return;
     object.data = { ...object.data };
-    for (const [key, value] of Object.entries<string>(object.stringData)) object.data[key] = Buffer.from(value).toString('base64');
+    for (const [key, value] of Object.entries<string>(object.stringData))
+      object.data[key] = Buffer.from(value).toString('base64');
     delete object.stringData;
   },
   validate: (object) => {
@@ -61,7 +68,8 @@ export const secrets: Resource = defineResource({
       'kubernetes.io/tls': ['tls.crt', 'tls.key'],
       'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
     };
-    for (const key of needs[object.type] ?? []) if (object.data?.[key] === undefined) errors.push(required(`data[${key}]`));
+    for (const key of needs[object.type] ?? [])
+      if (object.data?.[key] === undefined) errors.push(required(`data[${key}]`));
     return errors;
   },
   validateUpdate: (object, old) => [
@@ -82,8 +90,14 @@ export const serviceAccounts: Resource = defineResource({
   plural: 'serviceaccounts',
   namespaced: true,
   shortNames: ['sa'],
-  subresources: [{ name: 'token', kind: 'TokenRequest', group: 'authentication.k8s.io', version: 'v1', verbs: ['create'] }],
-  columns: [nameColumn, { name: 'Secrets', type: 'integer', value: (object) => object.secrets?.length ?? 0 }, ageColumn],
+  subresources: [
+    { name: 'token', kind: 'TokenRequest', group: 'authentication.k8s.io', version: 'v1', verbs: ['create'] },
+  ],
+  columns: [
+    nameColumn,
+    { name: 'Secrets', type: 'integer', value: (object) => object.secrets?.length ?? 0 },
+    ageColumn,
+  ],
 });
 
 export const nodes: Resource = defineResource({
@@ -99,7 +113,8 @@ export const nodes: Resource = defineResource({
 });
 
 function nodeColumns(): Column[] {
-  const info = (read: (info: Fields) => string | undefined) => (object: StoredObject) => read(object.status?.nodeInfo ?? {}) || '<unknown>';
+  const info = (read: (info: Fields) => string | undefined) => (object: StoredObject) =>
+    read(object.status?.nodeInfo ?? {}) || '<unknown>';
   const address = (type: string) => (object: StoredObject) =>
     object.status?.addresses?.find((a: Fields) => a.type === type)?.address ?? '<none>';
   return [
@@ -182,22 +197,34 @@ export const endpointSlices: Resource = defineResource({
     const errors: FieldError[] = [];
     oneOf(errors, 'addressType', object.addressType, ['FQDN', 'IPv4', 'IPv6']);
     for (const [i, endpoint] of object.endpoints.entries()) {
-      if ((endpoint.addresses ?? []).length === 0) errors.push(required(`endpoints[${i}].addresses`, 'must contain at least 1 address'));
+      if ((endpoint.addresses ?? []).length === 0)
+        errors.push(required(`endpoints[${i}].addresses`, 'must contain at least 1 address'));
       for (const [j, address] of (endpoint.addresses ?? []).entries()) {
         const isV6 = address.includes(':');
         if (object.addressType !== 'FQDN' && isV6 !== (object.addressType === 'IPv6')) {
-          errors.push(invalidValue(`endpoints[${i}].addresses[${j}]`, address, `must be an ${object.addressType} address`));
+          errors.push(
+            invalidValue(`endpoints[${i}].addresses[${j}]`, address, `must be an ${object.addressType} address`),
+          );
         }
       }
     }
     for (const [i, port] of (object.ports ?? []).entries()) portNumber(errors, `ports[${i}].port`, port.port);
     return errors;
   },
-  validateUpdate: (object, old) => (object.addressType === old.addressType ? [] : [invalidValue('addressType', object.addressType, 'field is immutable')]),
+  validateUpdate: (object, old) =>
+    object.addressType === old.addressType
+      ? []
+      : [invalidValue('addressType', object.addressType, 'field is immutable')],
   columns: [
     nameColumn,
     { name: 'AddressType', value: (object) => object.addressType ?? '' },
-    { name: 'Ports', value: (object) => ((object.ports ?? []).length === 0 ? '<unset>' : shorten(object.ports.map((port: Fields) => String(port.port ?? '*')))) },
+    {
+      name: 'Ports',
+      value: (object) =>
+        (object.ports ?? []).length === 0
+          ? '<unset>'
+          : shorten(object.ports.map((port: Fields) => String(port.port ?? '*'))),
+    },
     {
       name: 'Endpoints',
       value: (object) => {
@@ -272,12 +299,24 @@ const eventFields: Resource['selectableFields'] = {
 };
 
 const eventColumns: Column[] = [
-  { name: 'Last Seen', value: (event, nowMs) => age(event.series?.lastObservedTime ?? event.lastTimestamp ?? event.firstTimestamp ?? event.eventTime, nowMs) },
+  {
+    name: 'Last Seen',
+    value: (event, nowMs) =>
+      age(event.series?.lastObservedTime ?? event.lastTimestamp ?? event.firstTimestamp ?? event.eventTime, nowMs),
+  },
   { name: 'Type', value: (event) => event.type ?? '' },
   { name: 'Reason', value: (event) => event.reason ?? '' },
-  { name: 'Object', value: (event) => `${(event.involvedObject?.kind ?? '').toLowerCase()}/${event.involvedObject?.name ?? ''}` },
+  {
+    name: 'Object',
+    value: (event) => `${(event.involvedObject?.kind ?? '').toLowerCase()}/${event.involvedObject?.name ?? ''}`,
+  },
   { name: 'Subobject', priority: 1, value: (event) => event.involvedObject?.fieldPath ?? '' },
-  { name: 'Source', priority: 1, value: (event) => [event.source?.component ?? event.reportingComponent, event.source?.host].filter(Boolean).join(', ') },
+  {
+    name: 'Source',
+    priority: 1,
+    value: (event) =>
+      [event.source?.component ?? event.reportingComponent, event.source?.host].filter(Boolean).join(', '),
+  },
   { name: 'Message', value: (event) => (event.message ?? '').trim() },
   { name: 'First Seen', priority: 1, value: (event, nowMs) => age(event.firstTimestamp ?? event.eventTime, nowMs) },
   { name: 'Count', priority: 1, type: 'integer', value: (event) => event.series?.count ?? event.count ?? 1 },
@@ -308,7 +347,16 @@ export const eventsV1: Resource = defineResource({
   hasGeneration: false,
   selectableFields: eventFields,
   columns: eventColumns,
-  toStored: ({ regarding, note, reportingController, deprecatedSource, deprecatedCount, deprecatedFirstTimestamp, deprecatedLastTimestamp, ...rest }) =>
+  toStored: ({
+    regarding,
+    note,
+    reportingController,
+    deprecatedSource,
+    deprecatedCount,
+    deprecatedFirstTimestamp,
+    deprecatedLastTimestamp,
+    ...rest
+  }) =>
     defined({
       ...rest,
       apiVersion: 'v1',
@@ -320,7 +368,16 @@ export const eventsV1: Resource = defineResource({
       firstTimestamp: deprecatedFirstTimestamp,
       lastTimestamp: deprecatedLastTimestamp,
     }),
-  fromStored: ({ involvedObject, message, reportingComponent, source, count, firstTimestamp, lastTimestamp, ...rest }) =>
+  fromStored: ({
+    involvedObject,
+    message,
+    reportingComponent,
+    source,
+    count,
+    firstTimestamp,
+    lastTimestamp,
+    ...rest
+  }) =>
     defined({
       ...rest,
       apiVersion: 'events.k8s.io/v1',
@@ -353,22 +410,40 @@ function validateKeys(object: Fields, fields: string[]): FieldError[] {
       bytes += value.length;
       if (key.length > 253 || !/^[-._a-zA-Z0-9]+$/.test(key) || key === '.' || key === '..') {
         errors.push(
-          invalidValue(`${field}[${key}]`, key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"),
+          invalidValue(
+            `${field}[${key}]`,
+            key,
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+          ),
         );
       }
     }
   }
-  if (bytes > DATA_BYTES_MAX) errors.push({ reason: 'FieldValueTooLong', message: `Too long: may not be more than ${DATA_BYTES_MAX} bytes`, field: '' });
+  if (bytes > DATA_BYTES_MAX)
+    errors.push({
+      reason: 'FieldValueTooLong',
+      message: `Too long: may not be more than ${DATA_BYTES_MAX} bytes`,
+      field: '',
+    });
   return errors;
 }
 
 function immutableData(object: Fields, old: StoredObject, fields: string[]): FieldError[] {
   if (old.immutable !== true) return [];
   const errors: FieldError[] = [];
-  if (object.immutable !== true) errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: field is immutable when `immutable` is set', field: 'immutable' });
+  if (object.immutable !== true)
+    errors.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: field is immutable when `immutable` is set',
+      field: 'immutable',
+    });
   for (const field of fields) {
     if (!isDeepStrictEqual(object[field], old[field])) {
-      errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: field is immutable when `immutable` is set', field });
+      errors.push({
+        reason: 'FieldValueForbidden',
+        message: 'Forbidden: field is immutable when `immutable` is set',
+        field,
+      });
     }
   }
   return errors;

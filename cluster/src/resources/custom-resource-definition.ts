@@ -1,8 +1,8 @@
 /** The kind CustomResourceDefinition; custom-resource.ts makes served kinds of them. */
 import { type FieldError, invalidValue, required } from '../apiserver/status.ts';
 import type { Fields } from '../store/stored-object.ts';
-import { defineResource } from './define.ts';
 import { nameColumn } from './columns.ts';
+import { defineResource } from './define.ts';
 import { dns1035Label, dnsSubdomain } from './names.ts';
 import type { Resource } from './resource.ts';
 import { oneOf } from './validate-pod-spec.ts';
@@ -31,10 +31,12 @@ export const customResourceDefinitions: Resource = defineResource({
   validateUpdate: (object, old) => {
     const errors: FieldError[] = [];
     for (const field of ['group', 'scope']) {
-      if (object.spec[field] !== old.spec[field]) errors.push(invalidValue(`spec.${field}`, object.spec[field], 'field is immutable'));
+      if (object.spec[field] !== old.spec[field])
+        errors.push(invalidValue(`spec.${field}`, object.spec[field], 'field is immutable'));
     }
     for (const field of ['plural', 'kind']) {
-      if (object.spec.names?.[field] !== old.spec.names[field]) errors.push(invalidValue(`spec.names.${field}`, object.spec.names?.[field], 'field is immutable'));
+      if (object.spec.names?.[field] !== old.spec.names[field])
+        errors.push(invalidValue(`spec.names.${field}`, object.spec.names?.[field], 'field is immutable'));
     }
     return errors;
   },
@@ -54,7 +56,11 @@ function validate(object: Fields): FieldError[] {
   oneOf(errors, 'spec.scope', spec.scope, ['Cluster', 'Namespaced']);
   oneOf(errors, 'spec.conversion.strategy', spec.conversion?.strategy, ['None', 'Webhook']);
   if (spec.conversion?.strategy === 'Webhook') {
-    errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: this API server converts only with strategy None', field: 'spec.conversion.strategy' });
+    errors.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: this API server converts only with strategy None',
+      field: 'spec.conversion.strategy',
+    });
   }
   for (const field of ['plural', 'singular']) {
     const problem = names?.[field] ? dns1035Label(names[field]) : undefined;
@@ -62,7 +68,14 @@ function validate(object: Fields): FieldError[] {
   }
   if ((versions ?? []).length === 0) errors.push(required('spec.versions', 'must have at least one version'));
   const storing = (versions ?? []).filter((version: Fields) => version.storage === true);
-  if (storing.length !== 1) errors.push(invalidValue('spec.versions', versions?.map((v: Fields) => v.name), 'must have exactly one version marked as storage version'));
+  if (storing.length !== 1)
+    errors.push(
+      invalidValue(
+        'spec.versions',
+        versions?.map((v: Fields) => v.name),
+        'must have exactly one version marked as storage version',
+      ),
+    );
   for (const [i, version] of (versions ?? []).entries()) {
     const at = `spec.versions[${i}]`;
     const schema = version.schema?.openAPIV3Schema;
@@ -81,14 +94,28 @@ function validateSchema(errors: FieldError[], schema: Fields, path: string, dept
     errors.push(invalidValue(path, schema, 'must be a schema'));
     return;
   }
-  const isOpen = schema['x-kubernetes-int-or-string'] === true || schema['x-kubernetes-preserve-unknown-fields'] === true;
-  if (!schema.type && !isOpen) errors.push(required(`${path}.type`, depth === 0 ? 'must not be empty at the root' : 'must not be empty for specified object fields'));
-  if (depth === 0 && schema.type !== undefined && schema.type !== 'object') errors.push(invalidValue(`${path}.type`, schema.type, 'must be object at the root'));
+  const isOpen =
+    schema['x-kubernetes-int-or-string'] === true || schema['x-kubernetes-preserve-unknown-fields'] === true;
+  if (!schema.type && !isOpen)
+    errors.push(
+      required(
+        `${path}.type`,
+        depth === 0 ? 'must not be empty at the root' : 'must not be empty for specified object fields',
+      ),
+    );
+  if (depth === 0 && schema.type !== undefined && schema.type !== 'object')
+    errors.push(invalidValue(`${path}.type`, schema.type, 'must be object at the root'));
   if (schema.properties !== undefined && schema.additionalProperties !== undefined) {
-    errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: additionalProperties and properties are mutual exclusive', field: `${path}.additionalProperties` });
+    errors.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: additionalProperties and properties are mutual exclusive',
+      field: `${path}.additionalProperties`,
+    });
   }
-  if (schema.$ref !== undefined) errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: $ref is not supported', field: `${path}.$ref` });
-  if (schema.type === 'array' && schema.items === undefined) errors.push(required(`${path}.items`, 'must be specified'));
+  if (schema.$ref !== undefined)
+    errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: $ref is not supported', field: `${path}.$ref` });
+  if (schema.type === 'array' && schema.items === undefined)
+    errors.push(required(`${path}.items`, 'must be specified'));
   if (schema['x-kubernetes-list-type'] === 'map' && (schema['x-kubernetes-list-map-keys'] ?? []).length === 0) {
     errors.push(required(`${path}.x-kubernetes-list-map-keys`, 'must not be empty if x-kubernetes-list-type is map'));
   }
@@ -96,10 +123,18 @@ function validateSchema(errors: FieldError[], schema: Fields, path: string, dept
     try {
       new RegExp(schema.pattern);
     } catch (error) {
-      errors.push(invalidValue(`${path}.pattern`, schema.pattern, `must be a valid regular expression: ${(error as Error).message}`));
+      errors.push(
+        invalidValue(
+          `${path}.pattern`,
+          schema.pattern,
+          `must be a valid regular expression: ${(error as Error).message}`,
+        ),
+      );
     }
   }
-  for (const [name, property] of Object.entries<Fields>(schema.properties ?? {})) validateSchema(errors, property, `${path}.properties[${name}]`, depth + 1);
+  for (const [name, property] of Object.entries<Fields>(schema.properties ?? {}))
+    validateSchema(errors, property, `${path}.properties[${name}]`, depth + 1);
   if (schema.items !== undefined) validateSchema(errors, schema.items, `${path}.items`, depth + 1);
-  if (typeof schema.additionalProperties === 'object') validateSchema(errors, schema.additionalProperties, `${path}.additionalProperties`, depth + 1);
+  if (typeof schema.additionalProperties === 'object')
+    validateSchema(errors, schema.additionalProperties, `${path}.additionalProperties`, depth + 1);
 }

@@ -62,7 +62,13 @@ function accept({ store, now }: ApiContext, entry: Entry): void {
   const time = rfc3339(now());
   const old: Fields[] = object.status?.conditions ?? [];
   const condition = (type: string, reason: string, message: string) =>
-    old.find((c) => c.type === type && c.status === 'True') ?? { type, status: 'True', lastTransitionTime: time, reason, message };
+    old.find((c) => c.type === type && c.status === 'True') ?? {
+      type,
+      status: 'True',
+      lastTransitionTime: time,
+      reason,
+      message,
+    };
   const status = {
     conditions: [
       condition('NamesAccepted', 'NoConflicts', 'no conflicts found'),
@@ -72,7 +78,11 @@ function accept({ store, now }: ApiContext, entry: Entry): void {
     storedVersions: [...new Set([...(object.status?.storedVersions ?? []), storedVersion(object.spec)])],
   };
   const finalizers = [...new Set([...(object.metadata.finalizers ?? []), CLEANUP])];
-  store.put(customResourceDefinitions.storage, { ...object, metadata: { ...object.metadata, finalizers }, status }, entry);
+  store.put(
+    customResourceDefinitions.storage,
+    { ...object, metadata: { ...object.metadata, finalizers }, status },
+    entry,
+  );
 }
 
 /** Deletes all objects of the kind, then lets the definition go. */
@@ -81,7 +91,10 @@ function cleanUp({ store }: ApiContext, entry: Entry): void {
   const { group, names } = entry.object.spec;
   const storage = `${names.plural}.${group}`;
   for (const instance of store.list(storage)) store.delete(storage, instance);
-  const metadata = { ...entry.object.metadata, finalizers: entry.object.metadata.finalizers.filter((f) => f !== CLEANUP) };
+  const metadata = {
+    ...entry.object.metadata,
+    finalizers: entry.object.metadata.finalizers.filter((f) => f !== CLEANUP),
+  };
   const object = { ...entry.object, metadata };
   if (metadata.finalizers.length === 0) store.delete(customResourceDefinitions.storage, entry, object);
   else store.put(customResourceDefinitions.storage, object, entry);
@@ -89,7 +102,9 @@ function cleanUp({ store }: ApiContext, entry: Entry): void {
 
 function resourcesOf(definition: Fields): Resource[] {
   const { spec } = definition;
-  return spec.versions.filter((version: Fields) => version.served === true).map((version: Fields) => resourceOf(spec, version));
+  return spec.versions
+    .filter((version: Fields) => version.served === true)
+    .map((version: Fields) => resourceOf(spec, version));
 }
 
 function resourceOf(spec: Fields, version: Fields): Resource {
@@ -120,7 +135,11 @@ function resourceOf(spec: Fields, version: Fields): Resource {
     applyDefaults: (object) => applyStructuralDefaults(body, object),
     validate: (object) => {
       const { metadata: _, ...rest } = object;
-      return validateStructural({ ...body, required: schema.required?.filter((field) => field !== 'metadata') }, rest, '');
+      return validateStructural(
+        { ...body, required: schema.required?.filter((field) => field !== 'metadata') },
+        rest,
+        '',
+      );
     },
     toStored: (object) => (object.apiVersion === storage ? object : { ...object, apiVersion: storage }),
     fromStored: (object) => {
@@ -129,9 +148,12 @@ function resourceOf(spec: Fields, version: Fields): Resource {
       const { value } = readCustom(schema, { ...object, apiVersion });
       return { ...(value as Fields), metadata: object.metadata };
     },
-    selectableFields: Object.fromEntries((version.selectableFields ?? []).map(({ jsonPath }: Fields) => [jsonPath.slice(1), pathReader(jsonPath)])),
+    selectableFields: Object.fromEntries(
+      (version.selectableFields ?? []).map(({ jsonPath }: Fields) => [jsonPath.slice(1), pathReader(jsonPath)]),
+    ),
     columns: columnsOf(version.additionalPrinterColumns),
-    warnings: () => (version.deprecated === true ? [version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated`] : []),
+    warnings: () =>
+      version.deprecated === true ? [version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated`] : [],
   });
 }
 
@@ -187,8 +209,11 @@ function columnsOf(given: Fields[] | undefined): Column[] {
         const values = steps === undefined ? [] : readJsonPath(object, steps);
         if (values.length === 0) return null;
         if (column.type === 'date') return age(String(values[0]), nowMs);
-        if (values.length === 1 && ['string', 'number', 'boolean'].includes(typeof values[0])) return values[0] as string;
-        return values.length === 1 ? JSON.stringify(values[0]) : values.map((v) => (typeof v === 'string' ? v : JSON.stringify(v))).join(',');
+        if (values.length === 1 && ['string', 'number', 'boolean'].includes(typeof values[0]))
+          return values[0] as string;
+        return values.length === 1
+          ? JSON.stringify(values[0])
+          : values.map((v) => (typeof v === 'string' ? v : JSON.stringify(v))).join(',');
       },
     };
   });

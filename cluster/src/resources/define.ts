@@ -1,7 +1,8 @@
 /** Builds the description of a built-in kind from what is special about it. */
+
+import { required } from '../apiserver/status.ts';
 import { builtinType } from '../schema/builtin.ts';
 import { decode, missingFields } from '../schema/decode.ts';
-import { required } from '../apiserver/status.ts';
 import type { Fields, StoredObject } from '../store/stored-object.ts';
 import { ageColumn, nameColumn } from './columns.ts';
 import { dnsSubdomain } from './names.ts';

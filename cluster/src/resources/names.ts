@@ -45,7 +45,8 @@ export function pathSegment(name: string): string | undefined {
 
 export function qualifiedNameRule(name: string): string | undefined {
   const parts = name.split('/');
-  if (parts.length > 2) return "a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+  if (parts.length > 2)
+    return "a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
   if (parts.length === 2) {
     if (parts[0] === '') return 'prefix part must be non-empty';
     const problem = dnsSubdomain(parts[0]!);

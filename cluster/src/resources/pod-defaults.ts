@@ -15,7 +15,8 @@ export function applyPodSpecDefaults(spec: Fields): void {
   });
   if (spec.serviceAccount !== undefined) spec.serviceAccountName ??= spec.serviceAccount;
   if (spec.serviceAccountName !== undefined) spec.serviceAccount = spec.serviceAccountName;
-  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) applyContainerDefaults(container, spec);
+  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])])
+    applyContainerDefaults(container, spec);
   for (const volume of spec.volumes ?? []) applyVolumeDefaults(volume);
 }
 
@@ -73,9 +74,11 @@ function applyVolumeDefaults(volume: Fields): void {
     if (source !== undefined) source.defaultMode ??= DEFAULT_MODE;
   }
   if (volume.hostPath !== undefined) volume.hostPath.type ??= '';
-  for (const item of volume.downwardAPI?.items ?? []) if (item.fieldRef !== undefined) item.fieldRef.apiVersion ??= 'v1';
+  for (const item of volume.downwardAPI?.items ?? [])
+    if (item.fieldRef !== undefined) item.fieldRef.apiVersion ??= 'v1';
   for (const source of volume.projected?.sources ?? []) {
-    for (const item of source.downwardAPI?.items ?? []) if (item.fieldRef !== undefined) item.fieldRef.apiVersion ??= 'v1';
+    for (const item of source.downwardAPI?.items ?? [])
+      if (item.fieldRef !== undefined) item.fieldRef.apiVersion ??= 'v1';
     if (source.serviceAccountToken !== undefined) source.serviceAccountToken.expirationSeconds ??= 3600;
   }
 }

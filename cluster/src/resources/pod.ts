@@ -1,12 +1,13 @@
 /** Pods: defaults, validation, graceful deletion, table. */
+
+import { isDeepStrictEqual } from 'node:util';
 import { type FieldError, forbiddenField, invalidValue } from '../apiserver/status.ts';
 import type { Fields, StoredObject } from '../store/stored-object.ts';
-import { isDeepStrictEqual } from 'node:util';
 import { age, ageColumn, joined, nameColumn } from './columns.ts';
 import { defineResource } from './define.ts';
 import { applyPodSpecDefaults } from './pod-defaults.ts';
-import { validatePodSpec } from './validate-pod-spec.ts';
 import type { Column, Resource } from './resource.ts';
+import { validatePodSpec } from './validate-pod-spec.ts';
 
 export const pods: Resource = defineResource({
   group: '',
@@ -59,7 +60,11 @@ function qosClass(spec: Fields): string {
   const hasAny = containers.some((c) => names.some((n) => quantities('requests', c)[n] ?? quantities('limits', c)[n]));
   if (!hasAny) return 'BestEffort';
   const isGuaranteed = containers.every((c) =>
-    names.every((n) => quantities('limits', c)[n] !== undefined && (quantities('requests', c)[n] ?? quantities('limits', c)[n]) === quantities('limits', c)[n]),
+    names.every(
+      (n) =>
+        quantities('limits', c)[n] !== undefined &&
+        (quantities('requests', c)[n] ?? quantities('limits', c)[n]) === quantities('limits', c)[n],
+    ),
   );
   return isGuaranteed ? 'Guaranteed' : 'Burstable';
 }
@@ -67,8 +72,10 @@ function qosClass(spec: Fields): string {
 /** Only images, deadlines, added tolerations and a few more may change once a pod is there. */
 function validatePodUpdate(pod: Fields, old: StoredObject): FieldError[] {
   const bare = (spec: Fields): Fields => {
-    const strip = (containers: Fields[] | undefined) => containers?.map(({ image: _, imagePullPolicy: __, ...rest }) => rest);
-    const { activeDeadlineSeconds, tolerations, terminationGracePeriodSeconds, schedulingGates, nodeName, ...rest } = spec;
+    const strip = (containers: Fields[] | undefined) =>
+      containers?.map(({ image: _, imagePullPolicy: __, ...rest }) => rest);
+    const { activeDeadlineSeconds, tolerations, terminationGracePeriodSeconds, schedulingGates, nodeName, ...rest } =
+      spec;
     return { ...rest, containers: strip(spec.containers), initContainers: strip(spec.initContainers) };
   };
   const errors: FieldError[] = [];
@@ -85,8 +92,13 @@ function validatePodUpdate(pod: Fields, old: StoredObject): FieldError[] {
     errors.push(invalidValue('spec.nodeName', spec.nodeName, 'field is immutable once set'));
   }
   for (const toleration of old.spec.tolerations ?? []) {
-    const isKept = spec.tolerations?.some((t: Fields) => isDeepStrictEqual({ ...t, tolerationSeconds: 0 }, { ...toleration, tolerationSeconds: 0 }));
-    if (!isKept) errors.push(forbiddenField('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds'));
+    const isKept = spec.tolerations?.some((t: Fields) =>
+      isDeepStrictEqual({ ...t, tolerationSeconds: 0 }, { ...toleration, tolerationSeconds: 0 }),
+    );
+    if (!isKept)
+      errors.push(
+        forbiddenField('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds'),
+      );
   }
   return errors;
 }
@@ -114,7 +126,9 @@ function sidecarNames(pod: Fields): Set<string> {
 function readyCount(pod: Fields): string {
   const sidecars = sidecarNames(pod);
   const statuses: Fields[] = [
-    ...(pod.status?.initContainerStatuses ?? []).filter((status: Fields) => sidecars.has(status.name) && status.started !== false),
+    ...(pod.status?.initContainerStatuses ?? []).filter(
+      (status: Fields) => sidecars.has(status.name) && status.started !== false,
+    ),
     ...(pod.status?.containerStatuses ?? []),
   ];
   const total = (pod.spec?.containers?.length ?? 0) + sidecars.size;
@@ -125,7 +139,10 @@ function restarts(pod: Fields, nowMs: number): string {
   const sidecars = sidecarNames(pod);
   const init: Fields[] = pod.status?.initContainerStatuses ?? [];
   const isInitializing = !hasCondition(pod, 'Initialized');
-  const counted = [...init.filter((status) => isInitializing || sidecars.has(status.name)), ...(pod.status?.containerStatuses ?? [])];
+  const counted = [
+    ...init.filter((status) => isInitializing || sidecars.has(status.name)),
+    ...(pod.status?.containerStatuses ?? []),
+  ];
   const count = counted.reduce((sum, status) => sum + (status.restartCount ?? 0), 0);
   const last = counted
     .map((status) => status.lastState?.terminated?.finishedAt)
@@ -142,7 +159,9 @@ const hasCondition = (pod: Fields, type: string) =>
 function podReason(pod: Fields): string {
   const status = pod.status ?? {};
   let reason: string = status.reason ?? status.phase ?? 'Unknown';
-  const gated = (status.conditions ?? []).some((c: Fields) => c.type === 'PodScheduled' && c.reason === 'SchedulingGated');
+  const gated = (status.conditions ?? []).some(
+    (c: Fields) => c.type === 'PodScheduled' && c.reason === 'SchedulingGated',
+  );
   if (gated) reason = 'SchedulingGated';
   const initContainers = new Map<string, Fields>((pod.spec?.initContainers ?? []).map((c: Fields) => [c.name, c]));
   let isInitializing = false;
@@ -151,7 +170,8 @@ function podReason(pod: Fields): string {
     if (terminated?.exitCode === 0) continue;
     if (isSidecar(initContainers.get(container.name)) && container.started === true) continue;
     isInitializing = true;
-    if (terminated !== undefined) reason = `Init:${terminated.reason ?? (terminated.signal ? `Signal:${terminated.signal}` : `ExitCode:${terminated.exitCode}`)}`;
+    if (terminated !== undefined)
+      reason = `Init:${terminated.reason ?? (terminated.signal ? `Signal:${terminated.signal}` : `ExitCode:${terminated.exitCode}`)}`;
     else if (waiting?.reason !== undefined && waiting.reason !== 'PodInitializing') reason = `Init:${waiting.reason}`;
     else reason = `Init:${i}/${initContainers.size}`;
     break;
@@ -162,7 +182,8 @@ function podReason(pod: Fields): string {
       const { terminated, waiting, running } = container.state ?? {};
       if (waiting?.reason !== undefined) reason = waiting.reason;
       else if (terminated !== undefined) {
-        reason = terminated.reason ?? (terminated.signal ? `Signal:${terminated.signal}` : `ExitCode:${terminated.exitCode}`);
+        reason =
+          terminated.reason ?? (terminated.signal ? `Signal:${terminated.signal}` : `ExitCode:${terminated.exitCode}`);
       } else if (container.ready && running !== undefined) hasRunning = true;
     }
     if (reason === 'Completed' && hasRunning) reason = hasCondition(pod, 'Ready') ? 'Running' : 'NotReady';

@@ -1,8 +1,9 @@
 /** What the API server knows of one served kind. Everything about verbs is generic; the rest hangs on this description. */
+
+import type { FieldError } from '../apiserver/status.ts';
 import type { Decoded } from '../schema/decode.ts';
 import type { Schema } from '../schema/schema.ts';
 import type { Fields, StoredObject } from '../store/stored-object.ts';
-import type { FieldError } from '../apiserver/status.ts';
 
 export interface Column {
   name: string;

@@ -24,7 +24,11 @@ export function validateMetadata(object: Fields, resource: Resource, old?: Store
     if (problem !== undefined) errors.push(invalidValue('metadata.annotations', key, problem));
   }
   if (annotationBytes > ANNOTATIONS_BYTES_MAX) {
-    errors.push({ reason: 'FieldValueTooLong', message: `Too long: may not be more than ${ANNOTATIONS_BYTES_MAX} bytes`, field: 'metadata.annotations' });
+    errors.push({
+      reason: 'FieldValueTooLong',
+      message: `Too long: may not be more than ${ANNOTATIONS_BYTES_MAX} bytes`,
+      field: 'metadata.annotations',
+    });
   }
   for (const [i, owner] of (metadata.ownerReferences ?? []).entries()) {
     for (const field of ['apiVersion', 'kind', 'name', 'uid']) {
@@ -34,14 +38,23 @@ export function validateMetadata(object: Fields, resource: Resource, old?: Store
   const controllers = (metadata.ownerReferences ?? []).filter((owner: Fields) => owner.controller === true);
   if (controllers.length > 1) {
     errors.push(
-      invalidValue('metadata.ownerReferences', controllers.map((owner: Fields) => owner.name), 'Only one reference can have Controller set to true'),
+      invalidValue(
+        'metadata.ownerReferences',
+        controllers.map((owner: Fields) => owner.name),
+        'Only one reference can have Controller set to true',
+      ),
     );
   }
   for (const [i, finalizer] of (metadata.finalizers ?? []).entries()) {
     const problem = qualifiedNameRule(finalizer);
     if (problem !== undefined) errors.push(invalidValue(`metadata.finalizers[${i}]`, finalizer, problem));
     if (old?.metadata.deletionTimestamp !== undefined && !old.metadata.finalizers?.includes(finalizer)) {
-      errors.push(forbiddenField('metadata.finalizers', `no new finalizers can be added if the object is being deleted, found new finalizers []string{${JSON.stringify(finalizer)}}`));
+      errors.push(
+        forbiddenField(
+          'metadata.finalizers',
+          `no new finalizers can be added if the object is being deleted, found new finalizers []string{${JSON.stringify(finalizer)}}`,
+        ),
+      );
     }
   }
   return errors;

@@ -1,5 +1,12 @@
 /** Validation of pod specs, of pods and of templates. */
-import { duplicate, type FieldError, invalidValue, required, unknownReference, unsupportedValue } from '../apiserver/status.ts';
+import {
+  duplicate,
+  type FieldError,
+  invalidValue,
+  required,
+  unknownReference,
+  unsupportedValue,
+} from '../apiserver/status.ts';
 import type { Fields } from '../store/stored-object.ts';
 import { dnsLabel, dnsSubdomain } from './names.ts';
 
@@ -7,14 +14,27 @@ const volumeSourceFields = (volume: Fields) => Object.keys(volume).filter((field
 
 export function validatePodSpec(spec: Fields, path: string): FieldError[] {
   const errors: FieldError[] = [];
-  if ((spec.containers ?? []).length === 0 && spec.containers !== undefined) errors.push(required(`${path}.containers`));
+  if ((spec.containers ?? []).length === 0 && spec.containers !== undefined)
+    errors.push(required(`${path}.containers`));
   oneOf(errors, `${path}.restartPolicy`, spec.restartPolicy, ['Always', 'OnFailure', 'Never']);
   oneOf(errors, `${path}.dnsPolicy`, spec.dnsPolicy, ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None']);
   if (spec.terminationGracePeriodSeconds < 0) {
-    errors.push(invalidValue(`${path}.terminationGracePeriodSeconds`, spec.terminationGracePeriodSeconds, 'must be greater than or equal to 0'));
+    errors.push(
+      invalidValue(
+        `${path}.terminationGracePeriodSeconds`,
+        spec.terminationGracePeriodSeconds,
+        'must be greater than or equal to 0',
+      ),
+    );
   }
   if (spec.activeDeadlineSeconds !== undefined && spec.activeDeadlineSeconds < 1) {
-    errors.push(invalidValue(`${path}.activeDeadlineSeconds`, spec.activeDeadlineSeconds, 'must be between 1 and 2147483647, inclusive'));
+    errors.push(
+      invalidValue(
+        `${path}.activeDeadlineSeconds`,
+        spec.activeDeadlineSeconds,
+        'must be between 1 and 2147483647, inclusive',
+      ),
+    );
   }
   if (spec.serviceAccountName) nameRule(errors, `${path}.serviceAccountName`, spec.serviceAccountName, dnsSubdomain);
   if (spec.hostname) nameRule(errors, `${path}.hostname`, spec.hostname, dnsLabel);
@@ -27,7 +47,11 @@ export function validatePodSpec(spec: Fields, path: string): FieldError[] {
     if (volumes.has(volume.name)) errors.push(duplicate(`${at}.name`, volume.name));
     volumes.add(volume.name);
     if (volumeSourceFields(volume).length > 1) {
-      errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: may not specify more than 1 volume type', field: `${at}` });
+      errors.push({
+        reason: 'FieldValueForbidden',
+        message: 'Forbidden: may not specify more than 1 volume type',
+        field: `${at}`,
+      });
     }
   }
   const names = new Set<string>();
@@ -38,12 +62,23 @@ export function validatePodSpec(spec: Fields, path: string): FieldError[] {
   }
   for (const [i, toleration] of (spec.tolerations ?? []).entries()) {
     oneOf(errors, `${path}.tolerations[${i}].operator`, toleration.operator || undefined, ['Equal', 'Exists']);
-    oneOf(errors, `${path}.tolerations[${i}].effect`, toleration.effect || undefined, ['NoSchedule', 'PreferNoSchedule', 'NoExecute']);
+    oneOf(errors, `${path}.tolerations[${i}].effect`, toleration.effect || undefined, [
+      'NoSchedule',
+      'PreferNoSchedule',
+      'NoExecute',
+    ]);
   }
   return errors;
 }
 
-function validateContainer(errors: FieldError[], container: Fields, path: string, names: Set<string>, volumes: Set<string>, isInit: boolean): void {
+function validateContainer(
+  errors: FieldError[],
+  container: Fields,
+  path: string,
+  names: Set<string>,
+  volumes: Set<string>,
+  isInit: boolean,
+): void {
   if (container.name) {
     nameRule(errors, `${path}.name`, container.name, dnsLabel);
     if (names.has(container.name)) errors.push(duplicate(`${path}.name`, container.name));
@@ -73,16 +108,31 @@ function validateContainer(errors: FieldError[], container: Fields, path: string
   }
   for (const [i, variable] of (container.env ?? []).entries()) {
     if (variable.name !== undefined && !/^[^=\p{Cc}]+$/u.test(variable.name)) {
-      errors.push(invalidValue(`${path}.env[${i}].name`, variable.name, "a valid environment variable name must consist only of printable ASCII characters other than '='"));
+      errors.push(
+        invalidValue(
+          `${path}.env[${i}].name`,
+          variable.name,
+          "a valid environment variable name must consist only of printable ASCII characters other than '='",
+        ),
+      );
     }
     const sources = Object.keys(variable.valueFrom ?? {});
     if (variable.valueFrom !== undefined && sources.length !== 1) {
-      errors.push(invalidValue(`${path}.env[${i}].valueFrom`, '', sources.length === 0 ? 'must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`' : 'may not have more than one field specified at a time'));
+      errors.push(
+        invalidValue(
+          `${path}.env[${i}].valueFrom`,
+          '',
+          sources.length === 0
+            ? 'must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`'
+            : 'may not have more than one field specified at a time',
+        ),
+      );
     } else if (sources.length === 1 && variable.value) {
       errors.push(invalidValue(`${path}.env[${i}].valueFrom`, '', 'may not be specified when `value` is not empty'));
     }
   }
-  for (const probe of ['livenessProbe', 'readinessProbe', 'startupProbe']) validateProbe(errors, container[probe], `${path}.${probe}`, probe);
+  for (const probe of ['livenessProbe', 'readinessProbe', 'startupProbe'])
+    validateProbe(errors, container[probe], `${path}.${probe}`, probe);
   validateResources(errors, container.resources, `${path}.resources`);
 }
 
@@ -90,11 +140,24 @@ function validateProbe(errors: FieldError[], probe: Fields | undefined, path: st
   if (probe === undefined) return;
   const handlers = ['exec', 'httpGet', 'tcpSocket', 'grpc'].filter((handler) => probe[handler] !== undefined);
   if (handlers.length === 0) errors.push(required(path, 'must specify a handler type'));
-  if (handlers.length > 1) errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: may not specify more than 1 handler type', field: `${path}.${handlers[1]}` });
-  for (const field of ['initialDelaySeconds', 'timeoutSeconds', 'periodSeconds', 'successThreshold', 'failureThreshold']) {
-    if (probe[field] < 0) errors.push(invalidValue(`${path}.${field}`, probe[field], 'must be greater than or equal to 0'));
+  if (handlers.length > 1)
+    errors.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: may not specify more than 1 handler type',
+      field: `${path}.${handlers[1]}`,
+    });
+  for (const field of [
+    'initialDelaySeconds',
+    'timeoutSeconds',
+    'periodSeconds',
+    'successThreshold',
+    'failureThreshold',
+  ]) {
+    if (probe[field] < 0)
+      errors.push(invalidValue(`${path}.${field}`, probe[field], 'must be greater than or equal to 0'));
   }
-  if (kind !== 'readinessProbe' && probe.successThreshold !== 1) errors.push(invalidValue(`${path}.successThreshold`, probe.successThreshold, 'must be 1'));
+  if (kind !== 'readinessProbe' && probe.successThreshold !== 1)
+    errors.push(invalidValue(`${path}.successThreshold`, probe.successThreshold, 'must be 1'));
   for (const handler of ['httpGet', 'tcpSocket', 'grpc']) {
     const port = probe[handler]?.port;
     if (typeof port === 'number') portNumber(errors, `${path}.${handler}.port`, port);
@@ -111,8 +174,22 @@ function validateResources(errors: FieldError[], resources: Fields | undefined, 
 }
 
 const factors: Record<string, number> = {
-  n: 1e-9, u: 1e-6, m: 1e-3, '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
-  Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60,
+  n: 1e-9,
+  u: 1e-6,
+  m: 1e-3,
+  '': 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  P: 1e15,
+  E: 1e18,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  Pi: 2 ** 50,
+  Ei: 2 ** 60,
 };
 
 /** The number a valid quantity stands for, as near as a double is. */
@@ -123,10 +200,16 @@ export function quantity(text: string | number): number {
 }
 
 export function oneOf(errors: FieldError[], field: string, value: unknown, supported: readonly string[]): void {
-  if (value !== undefined && !supported.includes(value as string)) errors.push(unsupportedValue(field, value, supported));
+  if (value !== undefined && !supported.includes(value as string))
+    errors.push(unsupportedValue(field, value, supported));
 }
 
-function nameRule(errors: FieldError[], field: string, value: string, rule: (name: string) => string | undefined): void {
+function nameRule(
+  errors: FieldError[],
+  field: string,
+  value: string,
+  rule: (name: string) => string | undefined,
+): void {
   const problem = rule(value);
   if (problem !== undefined) errors.push(invalidValue(field, value, problem));
 }

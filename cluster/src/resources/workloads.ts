@@ -20,8 +20,16 @@ const scale = {
 };
 
 const templateOf = (object: Fields) => object.spec?.template;
-const selectorColumn: Column = { name: 'Selector', priority: 1, value: (object) => joined([labelSelectorText(object.spec?.selector)].filter((s) => s !== '')) };
-const count = (name: string, read: (object: Fields) => number | undefined): Column => ({ name, type: 'integer', value: (object) => read(object) ?? 0 });
+const selectorColumn: Column = {
+  name: 'Selector',
+  priority: 1,
+  value: (object) => joined([labelSelectorText(object.spec?.selector)].filter((s) => s !== '')),
+};
+const count = (name: string, read: (object: Fields) => number | undefined): Column => ({
+  name,
+  type: 'integer',
+  value: (object) => read(object) ?? 0,
+});
 
 export const deployments: Resource = defineResource({
   ...apps,
@@ -51,15 +59,24 @@ export const deployments: Resource = defineResource({
     const { strategy, progressDeadlineSeconds, minReadySeconds } = object.spec;
     oneOf(errors, 'spec.strategy.type', strategy.type, ['Recreate', 'RollingUpdate']);
     if (strategy.type === 'Recreate' && strategy.rollingUpdate !== undefined) {
-      errors.push({ reason: 'FieldValueForbidden', message: "Forbidden: may not be specified when strategy `type` is 'Recreate'", field: 'spec.strategy.rollingUpdate' });
+      errors.push({
+        reason: 'FieldValueForbidden',
+        message: "Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        field: 'spec.strategy.rollingUpdate',
+      });
     }
     const { maxSurge, maxUnavailable } = strategy.rollingUpdate ?? {};
-    for (const [field, value] of Object.entries({ maxSurge, maxUnavailable })) countOrPercent(errors, `spec.strategy.rollingUpdate.${field}`, value);
+    for (const [field, value] of Object.entries({ maxSurge, maxUnavailable }))
+      countOrPercent(errors, `spec.strategy.rollingUpdate.${field}`, value);
     if (isZero(maxSurge) && isZero(maxUnavailable)) {
-      errors.push(invalidValue('spec.strategy.rollingUpdate.maxUnavailable', maxUnavailable, 'may not be 0 when `maxSurge` is 0'));
+      errors.push(
+        invalidValue('spec.strategy.rollingUpdate.maxUnavailable', maxUnavailable, 'may not be 0 when `maxSurge` is 0'),
+      );
     }
     if (progressDeadlineSeconds <= (minReadySeconds ?? 0)) {
-      errors.push(invalidValue('spec.progressDeadlineSeconds', progressDeadlineSeconds, 'must be greater than minReadySeconds'));
+      errors.push(
+        invalidValue('spec.progressDeadlineSeconds', progressDeadlineSeconds, 'must be greater than minReadySeconds'),
+      );
     }
     return errors;
   },
@@ -131,12 +148,25 @@ export const statefulSets: Resource = defineResource({
     oneOf(errors, 'spec.podManagementPolicy', object.spec.podManagementPolicy, ['OrderedReady', 'Parallel']);
     oneOf(errors, 'spec.updateStrategy.type', object.spec.updateStrategy?.type, ['OnDelete', 'RollingUpdate']);
     if ((object.spec.volumeClaimTemplates ?? []).length > 0) {
-      errors.push({ reason: 'FieldValueForbidden', message: 'Forbidden: this cluster has no persistent volumes', field: 'spec.volumeClaimTemplates' });
+      errors.push({
+        reason: 'FieldValueForbidden',
+        message: 'Forbidden: this cluster has no persistent volumes',
+        field: 'spec.volumeClaimTemplates',
+      });
     }
     return errors;
   },
   validateUpdate: (object, old) => {
-    const keep = ({ replicas, ordinals, template, updateStrategy, revisionHistoryLimit, persistentVolumeClaimRetentionPolicy, minReadySeconds, ...rest }: Fields) => rest;
+    const keep = ({
+      replicas,
+      ordinals,
+      template,
+      updateStrategy,
+      revisionHistoryLimit,
+      persistentVolumeClaimRetentionPolicy,
+      minReadySeconds,
+      ...rest
+    }: Fields) => rest;
     if (isDeepStrictEqual(keep(object.spec), keep(old.spec))) return [];
     return [
       {
@@ -258,13 +288,18 @@ export const jobs: Resource = defineResource({
     {
       name: 'Completions',
       value: ({ spec, status }) =>
-        spec?.completions !== undefined ? `${status?.succeeded ?? 0}/${spec.completions}` : `${status?.succeeded ?? 0}/1 of ${spec?.parallelism ?? 1}`,
+        spec?.completions !== undefined
+          ? `${status?.succeeded ?? 0}/${spec.completions}`
+          : `${status?.succeeded ?? 0}/1 of ${spec?.parallelism ?? 1}`,
     },
     {
       name: 'Duration',
       value: ({ status }, nowMs) => {
         if (status?.startTime === undefined) return '';
-        return shortDuration((status.completionTime === undefined ? nowMs : Date.parse(status.completionTime)) - Date.parse(status.startTime));
+        return shortDuration(
+          (status.completionTime === undefined ? nowMs : Date.parse(status.completionTime)) -
+            Date.parse(status.startTime),
+        );
       },
     },
     ageColumn,
@@ -290,7 +325,10 @@ export const cronJobs: Resource = defineResource({
     object.status = {};
   },
   validate: (object) => {
-    const errors = validateTemplate(object.spec.jobTemplate?.spec?.template, 'spec.jobTemplate.spec.template', ['OnFailure', 'Never']);
+    const errors = validateTemplate(object.spec.jobTemplate?.spec?.template, 'spec.jobTemplate.spec.template', [
+      'OnFailure',
+      'Never',
+    ]);
     oneOf(errors, 'spec.concurrencyPolicy', object.spec.concurrencyPolicy, ['Allow', 'Forbid', 'Replace']);
     return errors;
   },
@@ -300,7 +338,11 @@ export const cronJobs: Resource = defineResource({
     { name: 'Timezone', value: ({ spec }) => spec?.timeZone ?? '<none>' },
     { name: 'Suspend', value: ({ spec }) => (spec?.suspend ? 'True' : 'False') },
     count('Active', ({ status }) => status?.active?.length),
-    { name: 'Last Schedule', value: ({ status }, nowMs) => (status?.lastScheduleTime === undefined ? '<none>' : age(status.lastScheduleTime, nowMs)) },
+    {
+      name: 'Last Schedule',
+      value: ({ status }, nowMs) =>
+        status?.lastScheduleTime === undefined ? '<none>' : age(status.lastScheduleTime, nowMs),
+    },
     ageColumn,
     ...templateColumns((object) => object.spec?.jobTemplate?.spec?.template),
   ],
@@ -319,11 +361,19 @@ function applyJobSpecDefaults(spec: Fields): void {
 
 function validateJobSpec(spec: Fields, path: string): FieldError[] {
   const errors: FieldError[] = [];
-  for (const field of ['parallelism', 'completions', 'backoffLimit', 'activeDeadlineSeconds', 'ttlSecondsAfterFinished']) {
-    if (spec[field] < 0) errors.push(invalidValue(`${path}.${field}`, spec[field], 'must be greater than or equal to 0'));
+  for (const field of [
+    'parallelism',
+    'completions',
+    'backoffLimit',
+    'activeDeadlineSeconds',
+    'ttlSecondsAfterFinished',
+  ]) {
+    if (spec[field] < 0)
+      errors.push(invalidValue(`${path}.${field}`, spec[field], 'must be greater than or equal to 0'));
   }
   oneOf(errors, `${path}.completionMode`, spec.completionMode, ['Indexed', 'NonIndexed']);
-  if (spec.completionMode === 'Indexed' && spec.completions === undefined) errors.push(required(`${path}.completions`, 'when completion mode is Indexed'));
+  if (spec.completionMode === 'Indexed' && spec.completions === undefined)
+    errors.push(required(`${path}.completions`, 'when completion mode is Indexed'));
   return errors;
 }
 
@@ -346,27 +396,41 @@ function specOf(object: Fields): Fields {
 function validateWorkload(object: Fields, restartPolicies: readonly string[]): FieldError[] {
   const { spec } = object;
   const errors: FieldError[] = [];
-  if (spec.replicas < 0) errors.push(invalidValue('spec.replicas', spec.replicas, 'must be greater than or equal to 0'));
-  if (spec.minReadySeconds < 0) errors.push(invalidValue('spec.minReadySeconds', spec.minReadySeconds, 'must be greater than or equal to 0'));
+  if (spec.replicas < 0)
+    errors.push(invalidValue('spec.replicas', spec.replicas, 'must be greater than or equal to 0'));
+  if (spec.minReadySeconds < 0)
+    errors.push(invalidValue('spec.minReadySeconds', spec.minReadySeconds, 'must be greater than or equal to 0'));
   const { selector, template } = spec;
   if (selector !== undefined) {
     errors.push(...validateLabels(selector.matchLabels, 'spec.selector.matchLabels'));
-    const isEmpty = Object.keys(selector.matchLabels ?? {}).length === 0 && (selector.matchExpressions ?? []).length === 0;
+    const isEmpty =
+      Object.keys(selector.matchLabels ?? {}).length === 0 && (selector.matchExpressions ?? []).length === 0;
     if (isEmpty) errors.push(invalidValue('spec.selector', {}, 'empty selector is invalid for deployment'));
     else if (template !== undefined && !labelSelectorPredicate(selector)(template.metadata?.labels)) {
-      errors.push(invalidValue('spec.template.metadata.labels', template.metadata?.labels ?? null, '`selector` does not match template `labels`'));
+      errors.push(
+        invalidValue(
+          'spec.template.metadata.labels',
+          template.metadata?.labels ?? null,
+          '`selector` does not match template `labels`',
+        ),
+      );
     }
   }
   errors.push(...validateTemplate(template, 'spec.template', restartPolicies));
   return errors;
 }
 
-function validateTemplate(template: Fields | undefined, path: string, restartPolicies: readonly string[]): FieldError[] {
+function validateTemplate(
+  template: Fields | undefined,
+  path: string,
+  restartPolicies: readonly string[],
+): FieldError[] {
   if (template === undefined) return [];
   const errors = validateLabels(template.metadata?.labels, `${path}.labels`);
   const spec = template.spec ?? {};
   errors.push(...validatePodSpec(spec, `${path}.spec`));
-  if (['Always', 'OnFailure', 'Never'].includes(spec.restartPolicy)) oneOf(errors, `${path}.spec.restartPolicy`, spec.restartPolicy, restartPolicies);
+  if (['Always', 'OnFailure', 'Never'].includes(spec.restartPolicy))
+    oneOf(errors, `${path}.spec.restartPolicy`, spec.restartPolicy, restartPolicies);
   return errors;
 }
 
@@ -380,7 +444,13 @@ function countOrPercent(errors: FieldError[], field: string, value: unknown): vo
   if (typeof value === 'number') {
     if (value < 0) errors.push(invalidValue(field, value, 'must be greater than or equal to 0'));
   } else if (!/^[0-9]+%$/.test(String(value))) {
-    errors.push(invalidValue(field, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"));
+    errors.push(
+      invalidValue(
+        field,
+        value,
+        "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+      ),
+    );
   }
 }
 

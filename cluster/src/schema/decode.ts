@@ -55,7 +55,8 @@ class Decoder {
   }
 
   #readObject(schema: Schema, value: unknown, path: string, depth: number): unknown {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return this.#fail(value, path, 'an object');
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return this.#fail(value, path, 'an object');
     const out: Record<string, unknown> = {};
     for (const [field, item] of Object.entries(value)) {
       const at = path === '' ? field : `${path}.${field}`;

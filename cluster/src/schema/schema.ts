@@ -38,7 +38,11 @@ export function listKeys(schema: Schema | undefined): ListKeys {
 }
 
 /** The key values of one element of a map list; a key that is left out has its schema's default. */
-export function keyOf(item: Record<string, unknown>, keys: string[], items: Schema | undefined): Record<string, unknown> {
+export function keyOf(
+  item: Record<string, unknown>,
+  keys: string[],
+  items: Schema | undefined,
+): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const key of [...keys].sort()) {
     const value = item[key] ?? items?.properties?.[key]?.default;

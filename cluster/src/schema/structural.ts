@@ -14,9 +14,16 @@ export function readStructural(schema: Schema, value: unknown): Decoded {
 
 const embedded = ['apiVersion', 'kind', 'metadata'];
 
-function prune(schema: Schema | undefined, value: unknown, path: string, unknownFields: string[], depth: number): unknown {
+function prune(
+  schema: Schema | undefined,
+  value: unknown,
+  path: string,
+  unknownFields: string[],
+  depth: number,
+): unknown {
   if (depth > DEPTH_MAX) return undefined;
-  const inner = (key: string, next: Schema | undefined, item: unknown) => prune(next, item, key, unknownFields, depth + 1);
+  const inner = (key: string, next: Schema | undefined, item: unknown) =>
+    prune(next, item, key, unknownFields, depth + 1);
   if (Array.isArray(value)) return value.map((item, i) => inner(`${path}[${i}]`, schema?.items, item));
   if (typeof value !== 'object' || value === null) return value;
   const keepsUnknown = schema === undefined || schema['x-kubernetes-preserve-unknown-fields'] === true;
@@ -51,7 +58,8 @@ export function applyStructuralDefaults(schema: Schema | undefined, value: unkno
   }
   const object = value as Record<string, unknown>;
   for (const [field, property] of Object.entries(schema.properties ?? {})) {
-    if (object[field] === undefined && property.default !== undefined) object[field] = structuredClone(property.default);
+    if (object[field] === undefined && property.default !== undefined)
+      object[field] = structuredClone(property.default);
     applyStructuralDefaults(property, object[field]);
   }
   if (typeof schema.additionalProperties === 'object') {
@@ -103,7 +111,8 @@ function check(schema: Schema, value: unknown, path: string, errors: FieldError[
   if (typeof value === 'string') checkString(schema, value, fail);
   else if (typeof value === 'number') checkNumber(schema, value, fail);
   else if (Array.isArray(value)) checkList(schema, value, path, errors, fail);
-  else if (typeof value === 'object' && value !== null) checkObject(schema, value as Record<string, unknown>, path, errors, fail);
+  else if (typeof value === 'object' && value !== null)
+    checkObject(schema, value as Record<string, unknown>, path, errors, fail);
   checkCombinations(schema, value, path, errors, fail);
 }
 
@@ -131,8 +140,10 @@ function patternOf(text: string): RegExp {
 
 function checkNumber(schema: Schema, value: number, fail: Fail): void {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf } = schema as Record<string, never>;
-  if (minimum !== undefined && (exclusiveMinimum ? value <= minimum : value < minimum)) fail(`should be greater than${exclusiveMinimum ? '' : ' or equal to'} ${minimum}`);
-  if (maximum !== undefined && (exclusiveMaximum ? value >= maximum : value > maximum)) fail(`should be less than${exclusiveMaximum ? '' : ' or equal to'} ${maximum}`);
+  if (minimum !== undefined && (exclusiveMinimum ? value <= minimum : value < minimum))
+    fail(`should be greater than${exclusiveMinimum ? '' : ' or equal to'} ${minimum}`);
+  if (maximum !== undefined && (exclusiveMaximum ? value >= maximum : value > maximum))
+    fail(`should be less than${exclusiveMaximum ? '' : ' or equal to'} ${maximum}`);
   if (multipleOf !== undefined && value % multipleOf !== 0) fail(`should be a multiple of ${multipleOf}`);
 }
 
@@ -140,23 +151,37 @@ function checkList(schema: Schema, value: unknown[], path: string, errors: Field
   const { minItems, maxItems, uniqueItems } = schema as Record<string, never>;
   if (minItems !== undefined && value.length < minItems) fail(`should have at least ${minItems} items`);
   if (maxItems !== undefined && value.length > maxItems) {
-    errors.push({ reason: 'FieldValueTooMany', message: `Too many: ${value.length}: must have at most ${maxItems} items`, field: path });
+    errors.push({
+      reason: 'FieldValueTooMany',
+      message: `Too many: ${value.length}: must have at most ${maxItems} items`,
+      field: path,
+    });
   }
   const type = schema['x-kubernetes-list-type'];
   if (uniqueItems || type === 'set' || type === 'map') {
     const seen = new Set<string>();
     for (const [i, item] of value.entries()) {
       const isMap = type === 'map' && typeof item === 'object' && item !== null;
-      const key = isMap ? keyOf(item as Record<string, unknown>, schema['x-kubernetes-list-map-keys'] ?? [], schema.items) : item;
+      const key = isMap
+        ? keyOf(item as Record<string, unknown>, schema['x-kubernetes-list-map-keys'] ?? [], schema.items)
+        : item;
       const text = JSON.stringify(key);
-      if (seen.has(text)) errors.push({ reason: 'FieldValueDuplicate', message: `Duplicate value: ${text}`, field: `${path}[${i}]` });
+      if (seen.has(text))
+        errors.push({ reason: 'FieldValueDuplicate', message: `Duplicate value: ${text}`, field: `${path}[${i}]` });
       seen.add(text);
     }
   }
-  if (schema.items !== undefined) for (const [i, item] of value.entries()) check(schema.items, item, `${path}[${i}]`, errors);
+  if (schema.items !== undefined)
+    for (const [i, item] of value.entries()) check(schema.items, item, `${path}[${i}]`, errors);
 }
 
-function checkObject(schema: Schema, value: Record<string, unknown>, path: string, errors: FieldError[], fail: Fail): void {
+function checkObject(
+  schema: Schema,
+  value: Record<string, unknown>,
+  path: string,
+  errors: FieldError[],
+  fail: Fail,
+): void {
   const { minProperties, maxProperties } = schema as Record<string, never>;
   const count = Object.keys(value).length;
   if (minProperties !== undefined && count < minProperties) fail(`should have at least ${minProperties} properties`);
@@ -176,7 +201,8 @@ function checkCombinations(schema: Schema, value: unknown, path: string, errors:
   const { allOf, anyOf, oneOf, not } = schema as { allOf?: Schema[]; anyOf?: Schema[]; oneOf?: Schema[]; not?: Schema };
   const isGood = (part: Schema) => validateStructural(part, value, path).length === 0;
   for (const part of allOf ?? []) check(part, value, path, errors);
-  if (anyOf !== undefined && schema['x-kubernetes-int-or-string'] !== true && !anyOf.some(isGood)) fail('must validate at least one schema (anyOf)');
+  if (anyOf !== undefined && schema['x-kubernetes-int-or-string'] !== true && !anyOf.some(isGood))
+    fail('must validate at least one schema (anyOf)');
   if (oneOf !== undefined && oneOf.filter(isGood).length !== 1) fail('must validate one and only one schema (oneOf)');
   if (not !== undefined && isGood(not)) fail('must not validate the schema (not)');
 }

@@ -22,8 +22,8 @@ import {
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { MeshError } from '@tulle/api';
-import type { StoredObject } from './stored-object.ts';
 import type { Journal, Store } from './store.ts';
+import type { StoredObject } from './stored-object.ts';
 
 /** A power failure may cost this much; the death of the process costs nothing. */
 export const FSYNC_INTERVAL_MS = 200;
@@ -72,7 +72,8 @@ export function openJournal(dir: string, options: { logBytesMax?: number } = {})
     if (line.r > snapshotRevision) apply(line);
   });
   const entries: [string, StoredObject][] = [];
-  for (const [resource, objects] of collections) for (const object of objects.values()) entries.push([resource, object]);
+  for (const [resource, objects] of collections)
+    for (const object of objects.values()) entries.push([resource, object]);
 
   let fd = openSync(logPath, 'a', 0o600);
   ftruncateSync(fd, log.goodBytes);
@@ -120,7 +121,10 @@ export function openJournal(dir: string, options: { logBytesMax?: number } = {})
     append: (at, resource, key, object) => {
       // Folding comes first: the store does not yet hold the write that is being appended.
       if (logBytes > logBytesMax) fold();
-      logBytes += writeAll(fd, encodeLine({ r: at, c: resource, k: key, ...(object === undefined ? {} : { o: object }) }));
+      logBytes += writeAll(
+        fd,
+        encodeLine({ r: at, c: resource, k: key, ...(object === undefined ? {} : { o: object }) }),
+      );
       scheduleSync();
     },
     close: () => {
@@ -157,4 +161,3 @@ function readLines(path: string, onLine: (line: Line) => void): { goodBytes: num
   }
   return { goodBytes: at, isWhole: at === bytes.length };
 }
-

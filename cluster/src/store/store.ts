@@ -80,7 +80,8 @@ export class Store {
     const collection = this.#collection(resource);
     const key = Entry.keyOf(object.metadata);
     const previous = collection.entries.get(key);
-    if (previous !== expected) throw new MeshError('ABORTED', `store ${resource} ${key}: it has changed since it was read`);
+    if (previous !== expected)
+      throw new MeshError('ABORTED', `store ${resource} ${key}: it has changed since it was read`);
     const entry = this.#write(resource, object, key, false);
     collection.entries.set(key, entry);
     if (previous === undefined) collection.sorted = undefined;
@@ -108,10 +109,7 @@ export class Store {
   subscribe(resource: string, revision: number, listener: (event: StoreEvent) => void): () => void {
     const collection = this.#collection(resource);
     if (revision < collection.oldestRevision) {
-      throw new MeshError(
-        'OUT_OF_RANGE',
-        `too old resource version: ${revision} (${collection.oldestRevision})`,
-      );
+      throw new MeshError('OUT_OF_RANGE', `too old resource version: ${revision} (${collection.oldestRevision})`);
     }
     if (this.#watchers >= WATCHERS_MAX) throw new MeshError('RESOURCE_EXHAUSTED', 'too many watches');
     for (const event of collection.history) if (event.revision > revision) listener(event);
