@@ -17,6 +17,7 @@ interface UpOptions {
   detach?: boolean;
   nodes: string;
   port?: string;
+  images?: string;
   link?: string;
 }
 
@@ -35,6 +36,7 @@ export function register(program: Command): void {
     .option('-d, --detach', 'run in the background until `tulle cluster down`')
     .option('--nodes <count>', 'simulated nodes, in zones zone-a, zone-b, zone-c', '1')
     .option('--port <port>', 'port of the API server on 127.0.0.1 (default: any that is free, then the same again)')
+    .option('--images <file>', 'JSON table of which programs of this machine an image stands for')
     .option('--link <cluster>', 'link to another cluster')
     .action((options: UpOptions) => (options.detach ? upDetached(options) : up(options)));
   withGlobalOptions(group.command('down'))
@@ -60,6 +62,7 @@ async function up(options: UpOptions): Promise<void> {
     stateDir: options.stateDir,
     nodes,
     ...(port ? { port } : {}),
+    ...(options.images ? { imagesFile: resolve(options.images) } : {}),
     signal: stopping.signal,
   });
   await cluster.ready;
