@@ -2,7 +2,7 @@
 import { MeshError } from '@tulle/api';
 import { parseGoDuration } from './duration.ts';
 import { splitAddress } from './listen.ts';
-import { type DefaultPolicy, isDefaultPolicy } from './policy/inbound.ts';
+import { DEFAULT_POLICIES, parseDefaultPolicy } from './workloads/default-policy.ts';
 import { type IpNetwork, parseNetwork } from './workloads/ip-address.ts';
 import { type PortSet, parsePortList } from './workloads/port-set.ts';
 
@@ -118,11 +118,7 @@ function readConfig(values: Values, problems: string[]) {
     defaultOpaquePorts: read('default-opaque-ports', parsePorts, 'a list of ports'),
     clusterNetworks: networks('cluster-networks'),
     probeNetworks: networks('probe-networks'),
-    defaultInboundPolicy: read<DefaultPolicy>(
-      'default-inbound-policy',
-      (text) => (isDefaultPolicy(text) ? text : undefined),
-      'one of all-unauthenticated, all-authenticated, cluster-unauthenticated, cluster-authenticated, deny, audit',
-    ),
+    defaultInboundPolicy: read('default-inbound-policy', parseDefaultPolicy, `one of ${DEFAULT_POLICIES.join(', ')}`),
     isH2UpgradeEnabled: bool('enable-h2-upgrade'),
     isIpv6Enabled: bool('enable-ipv6'),
     outboundTransportMode: read<'transport-header' | 'transparent'>(

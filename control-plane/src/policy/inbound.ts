@@ -2,20 +2,11 @@
  * Who may speak to a port of a pod, and how its bytes are to be read. Decided by the defaults: the pod's annotation,
  * else its namespace's, else the mesh's; policy resources take the place of a default where one selects the port.
  */
+import type { DefaultPolicy } from '../workloads/default-policy.ts';
 import { isPodPortOpaque, type MeshSettings } from '../workloads/endpoint.ts';
 import type { IpNetwork } from '../workloads/ip-address.ts';
 import type { Pod, Probe } from '../workloads/pod.ts';
 import type { WorkloadIndex } from '../workloads/workload-index.ts';
-
-export const DEFAULT_POLICIES = [
-  'all-unauthenticated',
-  'all-authenticated',
-  'cluster-unauthenticated',
-  'cluster-authenticated',
-  'deny',
-  'audit',
-] as const;
-export type DefaultPolicy = (typeof DEFAULT_POLICIES)[number];
 
 export interface InboundSettings {
   defaultPolicy: DefaultPolicy;
@@ -48,10 +39,6 @@ export const ALL_NETWORKS: readonly IpNetwork[] = [
   { address: { family: 6, value: 0n }, prefixLength: 0 },
 ];
 
-export function isDefaultPolicy(text: string): text is DefaultPolicy {
-  return (DEFAULT_POLICIES as readonly string[]).includes(text);
-}
-
 export function inboundServer(
   index: WorkloadIndex,
   mesh: MeshSettings,
@@ -61,7 +48,8 @@ export function inboundServer(
 ): InboundServer {
   const isControlPlane = pod.namespace === mesh.controllerNamespace && pod.component !== undefined;
   const own = isControlPlane ? controlPlaneAuthorization(settings.controlPlanePorts, port) : undefined;
-  const chosen = choosePolicy(index, settings, pod);
+  const annotated = pod.defaultInboundPolicy ?? index.namespace(pod.namespace)?.defaultInboundPolicy;
+  const chosen = annotated ?? settings.defaultPolicy;
   const policy = pod.requireIdentityPorts.has(port) ? REQUIRING_IDENTITY[chosen] : chosen;
   const authorizations = own ? [own] : defaultAuthorizations(policy, settings);
   return {
@@ -71,14 +59,6 @@ export function inboundServer(
     probes: settings.probeNetworks.length > 0 ? (pod.probes.get(port) ?? []) : [],
     probeNetworks: settings.probeNetworks,
   };
-}
-
-/** An annotation that names no policy counts as not set. */
-function choosePolicy(index: WorkloadIndex, settings: InboundSettings, pod: Pod): DefaultPolicy {
-  const annotated = [pod.defaultInboundPolicy, index.namespace(pod.namespace)?.defaultInboundPolicy];
-  return (
-    (annotated.find((text) => text !== undefined && isDefaultPolicy(text)) as DefaultPolicy) ?? settings.defaultPolicy
-  );
 }
 
 const REQUIRING_IDENTITY: Record<DefaultPolicy, DefaultPolicy> = {

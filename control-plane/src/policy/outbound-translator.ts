@@ -13,8 +13,8 @@ import type {
 import { coreMetadata, defaultMetadata, type MetadataInit, toDuration, toTcpAddress } from '../wire/net.ts';
 import { toWeightedAddr } from '../wire/weighted-addr.ts';
 import type { PortProtocol } from '../workloads/service.ts';
+import type { Backoff, FailureAccrual, HttpRetry, TrafficSettings } from '../workloads/traffic-annotations.ts';
 import type { OutboundPolicy } from './outbound.ts';
-import type { Backoff, FailureAccrual, HttpRetry, TrafficSettings } from './traffic-annotations.ts';
 
 export type OutboundInit = MessageInitShape<typeof OutboundPolicySchema>;
 type BackendInit = MessageInitShape<typeof BackendSchema>;

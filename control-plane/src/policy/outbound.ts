@@ -3,8 +3,8 @@ import { MeshError } from '@tulle/api';
 import { type Endpoint, isPodPortOpaque, type MeshSettings, podEndpoint } from '../workloads/endpoint.ts';
 import { type IpNetwork, networkContains, parseIp } from '../workloads/ip-address.ts';
 import { type PortProtocol, portProtocol, type Service } from '../workloads/service.ts';
+import type { TrafficSettings } from '../workloads/traffic-annotations.ts';
 import type { Topic, WorkloadIndex } from '../workloads/workload-index.ts';
-import { parseTrafficAnnotations, type TrafficSettings } from './traffic-annotations.ts';
 
 export type OutboundTarget = { kind: 'ip'; ip: string; port: number } | { kind: 'service'; key: string; port: number };
 
@@ -61,6 +61,5 @@ function servicePolicy(index: WorkloadIndex, mesh: MeshSettings, service: Servic
   const opaquePorts = index.namespace(namespace)?.opaquePorts ?? mesh.defaultOpaquePorts;
   const protocol = portProtocol(service, port, opaquePorts);
   if (protocol === 'undefined') return { kind: 'undefined-port', service: { namespace, name }, port };
-  const traffic = parseTrafficAnnotations(service.trafficAnnotations);
-  return { kind: 'service', service: { namespace, name }, port, protocol, traffic };
+  return { kind: 'service', service: { namespace, name }, port, protocol, traffic: service.traffic };
 }

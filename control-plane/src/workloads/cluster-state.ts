@@ -7,6 +7,7 @@ import {
   MeshError,
   NAMESPACES,
   NODES,
+  objectKey,
   PODS,
   REPLICA_SETS,
   SERVICES,
@@ -71,19 +72,40 @@ export class ClusterState {
 
   /** Watches until the signal is aborted; what is known stays known while the API server is away. */
   start(client: Client, logger: Logger, signal: AbortSignal): Promise<void> {
-    const reflectors = Object.entries(WATCHED).map(([name, kind]) => {
+    const kinds = Object.entries(WATCHED) as [WorkloadKind, Kind][];
+    const reflectors = kinds.map(([name, kind]) => {
       const onError = (error: MeshError) => logger.warn({ kind: name, error: error.message }, 'watch failed');
       const reflector = startReflector<KubeObject>(client, kind, { onError }, signal);
+      const told = new Map<string, string>();
       reflector.subscribe(({ type, object }) => {
         try {
-          this.apply(name as WorkloadKind, type === 'deleted' ? 'delete' : 'set', object);
+          this.apply(name, type === 'deleted' ? 'delete' : 'set', object);
+          tellProblems(told, objectKey(object), this.index.problems(name, object), (problem) =>
+            logger.warn({ kind: name, object: objectKey(object), problem }, 'annotation not read'),
+          );
         } catch (cause) {
-          logger.error({ kind: name, name: object.metadata?.name, error: MeshError.from(cause).message }, 'bad object');
+          const { message } = MeshError.from(cause);
+          logger.error({ kind: name, object: object.metadata?.name, error: message }, 'object not read');
         }
       });
       return reflector;
     });
     this.#synced = Promise.all(reflectors.map(({ synced }) => synced)).then(() => this.markSynced());
     return this.#synced;
+  }
+}
+
+/** Each problem of an object once, until it is gone. */
+function tellProblems(
+  told: Map<string, string>,
+  key: string,
+  problems: readonly string[],
+  tell: (problem: string) => void,
+): void {
+  const text = problems.join('; ');
+  if (text === '') told.delete(key);
+  else if (told.get(key) !== text) {
+    told.set(key, text);
+    tell(text);
   }
 }

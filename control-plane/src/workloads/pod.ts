@@ -1,8 +1,9 @@
 /** What the mesh needs to know of a pod, taken from its Kubernetes object. */
 import type { Container, Pod as KubePod } from '@tulle/api';
+import type { DefaultPolicy } from './default-policy.ts';
 import {
+  COMPONENT_LABEL,
   CONTROL_PLANE_NS_LABEL,
-  DEFAULT_INBOUND_POLICY_ANNOTATION,
   INIT_CONTAINER,
   OPAQUE_PORTS_ANNOTATION,
   POD_TEMPLATE_HASH_LABEL,
@@ -10,6 +11,7 @@ import {
   REQUIRE_IDENTITY_ANNOTATION,
   SKIP_INBOUND_PORTS_ANNOTATION,
 } from './mesh-names.ts';
+import { readDefaultPolicy } from './namespace.ts';
 import { createPortSet, NO_PORTS, type PortSet, parsePortList } from './port-set.ts';
 
 export interface Pod {
@@ -37,7 +39,7 @@ export interface Pod {
   requireIdentityPorts: PortSet;
   /** Undefined where the pod says nothing: the namespace or the mesh decides. */
   opaquePorts?: PortSet;
-  defaultInboundPolicy?: string;
+  defaultInboundPolicy?: DefaultPolicy;
   /** Requests that the kubelet makes, by the port it makes them to. */
   probes: ReadonlyMap<number, readonly Probe[]>;
   /** Annotations that could not be read; they count as not set. */
@@ -97,7 +99,7 @@ export function parsePod(object: KubePod): Pod {
     nodeName: spec?.nodeName ?? '',
     serviceAccount: spec?.serviceAccountName || 'default',
     controlPlaneNamespace: labels[CONTROL_PLANE_NS_LABEL],
-    component: labels['linkerd.io/control-plane-component'],
+    component: labels[COMPONENT_LABEL],
     podTemplateHash: labels[POD_TEMPLATE_HASH_LABEL],
     owner: owner && { kind: owner.kind, name: owner.name },
     isTerminal: status?.phase === 'Succeeded' || status?.phase === 'Failed',
@@ -107,7 +109,7 @@ export function parsePod(object: KubePod): Pod {
     skippedInboundPorts: skippedPorts(object, ports(SKIP_INBOUND_PORTS_ANNOTATION), proxyPorts),
     requireIdentityPorts: ports(REQUIRE_IDENTITY_ANNOTATION) ?? NO_PORTS,
     opaquePorts: ports(OPAQUE_PORTS_ANNOTATION),
-    defaultInboundPolicy: annotations[DEFAULT_INBOUND_POLICY_ANNOTATION],
+    defaultInboundPolicy: readDefaultPolicy(annotations, problems),
     probes: probesOf(containers),
     problems,
   };

@@ -2,6 +2,7 @@
 import type { Service as KubeService } from '@tulle/api';
 import { OPAQUE_PORTS_ANNOTATION } from './mesh-names.ts';
 import { type PortSet, parsePortList } from './port-set.ts';
+import { parseTrafficAnnotations, type TrafficSettings } from './traffic-annotations.ts';
 
 export interface Service {
   key: string;
@@ -14,8 +15,8 @@ export interface Service {
   isNodeLocal: boolean;
   /** Undefined where the Service says nothing: the namespace or the mesh decides. */
   opaquePorts?: PortSet;
-  /** Those that say how clients treat the Service: balancers, retries, timeouts. */
-  trafficAnnotations: Readonly<Record<string, string>>;
+  traffic: TrafficSettings;
+  /** Annotations that could not be read; they count as not set. */
   problems: readonly string[];
 }
 
@@ -25,8 +26,6 @@ export interface ServicePort {
   port: number;
   appProtocol?: string;
 }
-
-const TRAFFIC_ANNOTATION = /^(balancer(\.alpha)?|retry|timeout)\.linkerd\.io\//;
 
 export function parseService(object: KubeService): Service {
   const { metadata, spec } = object;
@@ -38,6 +37,7 @@ export function parseService(object: KubeService): Service {
   const names = new Map(ports.filter(({ name }) => name).map(({ name, port }) => [name, port]));
   const opaqueText = annotations[OPAQUE_PORTS_ANNOTATION];
   const opaque = opaqueText === undefined ? undefined : parsePortList(opaqueText, names);
+  const traffic = parseTrafficAnnotations(annotations);
   const clusterIps = spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []);
   return {
     key: `${namespace}/${metadata.name}`,
@@ -48,8 +48,11 @@ export function parseService(object: KubeService): Service {
     ports,
     isNodeLocal: spec?.internalTrafficPolicy === 'Local',
     opaquePorts: opaque?.ports,
-    trafficAnnotations: Object.fromEntries(Object.entries(annotations).filter(([key]) => TRAFFIC_ANNOTATION.test(key))),
-    problems: (opaque?.problems ?? []).map((problem) => `annotation ${OPAQUE_PORTS_ANNOTATION}: ${problem}`),
+    traffic,
+    problems: [
+      ...(opaque?.problems ?? []).map((problem) => `annotation ${OPAQUE_PORTS_ANNOTATION}: ${problem}`),
+      ...traffic.problems,
+    ],
   };
 }
 

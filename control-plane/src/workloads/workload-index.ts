@@ -91,6 +91,18 @@ export class WorkloadIndex {
     return this.#namespaces.get(name);
   }
 
+  /** What could not be read of an object's annotations. */
+  problems(kind: WorkloadKind, object: KubeObject): readonly string[] {
+    const { name, namespace = 'default' } = object.metadata;
+    const key = `${namespace}/${name}`;
+    const parsed = {
+      Pod: this.#pods.get(key),
+      Service: this.#services.get(key),
+      Namespace: this.#namespaces.get(name),
+    };
+    return (parsed as Partial<Record<WorkloadKind, { problems: readonly string[] }>>)[kind]?.problems ?? [];
+  }
+
   zone(nodeName: string): string | undefined {
     return this.#zones.get(nodeName);
   }
