@@ -45,7 +45,9 @@ pub(super) async fn run(follow: Follow<GetDestination>, set: watch::Sender<Arc<E
     let status = follow
         .run(|heard: Heard<Update, overlay::DestinationUpdate>| {
             is_reset &= !heard.is_first;
-            if let Some(next) = apply(&set.borrow(), heard.message, &mut is_reset) {
+            // In a statement of its own: the borrow must be over before the set is replaced.
+            let next = apply(&set.borrow(), heard.message, &mut is_reset);
+            if let Some(next) = next {
                 set.send_replace(Arc::new(next));
             }
         })

@@ -79,8 +79,8 @@ impl Identity {
 
 /// The key and the request for a certificate that goes with it. Neither changes while the proxy lives.
 pub struct KeyAndRequest {
-    key: PrivateKeyDer<'static>,
-    csr: Vec<u8>,
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) csr: Vec<u8>,
 }
 
 impl KeyAndRequest {

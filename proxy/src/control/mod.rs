@@ -14,6 +14,10 @@ pub mod model;
 pub mod overlay;
 mod server_policy;
 mod stream;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use discovery::{Destination, DiscoveryError, OutboundTarget};
 pub use endpoints::Endpoints;

@@ -1,0 +1,119 @@
+//! A control plane for unit tests: plain HTTP/2 on loopback that answers gRPC calls from channels.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tonic::Code;
+
+/// One call that the proxy made, and the way to answer it.
+pub struct Call {
+    pub path: String,
+    request: Bytes,
+    reply: mpsc::UnboundedSender<Reply>,
+}
+
+enum Reply {
+    Message(Bytes),
+    End(Code),
+}
+
+pub struct FakeControlPlane {
+    pub addr: SocketAddr,
+    calls: mpsc::UnboundedReceiver<Call>,
+    waiting: Vec<Call>,
+}
+
+impl FakeControlPlane {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let addr = listener.local_addr().expect("bound");
+        let (tx, calls) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let tx = tx.clone();
+                let service = hyper::service::service_fn(move |request| answer(request, tx.clone()));
+                let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(tcp), service);
+                tokio::spawn(connection);
+            }
+        });
+        Self { addr, calls, waiting: Vec::new() }
+    }
+
+    /// The next call of this method, whatever others come before it.
+    pub async fn next(&mut self, method: &str) -> Call {
+        if let Some(at) = self.waiting.iter().position(|call| call.path.ends_with(method)) {
+            return self.waiting.remove(at);
+        }
+        loop {
+            let call = self.calls.recv().await.expect("the server lives as long as its fixture");
+            if call.path.ends_with(method) {
+                return call;
+            }
+            self.waiting.push(call);
+        }
+    }
+}
+
+impl Call {
+    pub fn request<Q: prost::Message + Default>(&self) -> Q {
+        Q::decode(self.request.slice(5..)).expect("a request of this type")
+    }
+
+    pub fn send(&self, message: &impl prost::Message) {
+        self.send_bytes(&message.encode_to_vec());
+    }
+
+    pub fn send_bytes(&self, message: &[u8]) {
+        let mut frame = BytesMut::with_capacity(message.len() + 5);
+        frame.put_u8(0);
+        frame.put_u32(message.len() as u32);
+        frame.put_slice(message);
+        let _ = self.reply.send(Reply::Message(frame.freeze()));
+    }
+
+    pub fn end(&self, code: Code) {
+        let _ = self.reply.send(Reply::End(code));
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    calls: mpsc::UnboundedSender<Call>,
+) -> Result<Response<Replies>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let request = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let (reply, replies) = mpsc::unbounded_channel();
+    let _ = calls.send(Call { path, request, reply });
+    let response = Response::builder().header("content-type", "application/grpc").body(Replies(replies));
+    Ok(response.expect("a valid response"))
+}
+
+struct Replies(mpsc::UnboundedReceiver<Reply>);
+
+impl Body for Replies {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|reply| {
+            reply.map(|reply| {
+                Ok(match reply {
+                    Reply::Message(bytes) => Frame::data(bytes),
+                    Reply::End(code) => {
+                        let status = HeaderValue::from(code as i32);
+                        Frame::trailers(HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]))
+                    }
+                })
+            })
+        })
+    }
+}
