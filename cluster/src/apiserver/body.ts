@@ -1,13 +1,15 @@
-/** Reads request bodies: bounded, JSON or YAML, an object. */
+/** Reads request bodies: bounded, JSON, YAML or protobuf, an object. */
 import type { IncomingMessage } from 'node:http';
 import { parseDocument } from 'yaml';
+import { builtinSchema } from '../schema/builtin.ts';
+import { PROTOBUF_TYPE, readEnvelope, readMessage } from '../schema/protobuf.ts';
 import type { Fields } from '../store/stored-object.ts';
 import { badRequest, failure, unsupportedMediaType } from './status.ts';
 
 /** The real API server's limit for one object (etcd's 1.5 MiB, with room for encodings). */
 export const BODY_BYTES_MAX = 3 * 1024 * 1024;
 
-const JSON_TYPES = ['application/json', 'application/yaml'];
+const BODY_TYPES = ['application/json', 'application/yaml', PROTOBUF_TYPE];
 
 export async function readBytes(incoming: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
@@ -31,12 +33,20 @@ export async function readObject(incoming: IncomingMessage): Promise<Fields | un
   const type = mediaType(incoming);
   const bytes = await readBytes(incoming);
   if (bytes.length === 0) return undefined;
-  if (type !== '' && !JSON_TYPES.includes(type)) throw unsupportedMediaType(type, JSON_TYPES);
+  if (type !== '' && !BODY_TYPES.includes(type)) throw unsupportedMediaType(type, BODY_TYPES);
+  if (type === PROTOBUF_TYPE) return readProtobuf(bytes);
   const value = type === 'application/yaml' ? parseYaml(bytes.toString()) : parseJson(bytes.toString());
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw badRequest('the object provided is unrecognized (must be of type Object)');
   }
   return value as Fields;
+}
+
+function readProtobuf(bytes: Uint8Array): Fields {
+  const { apiVersion, kind, raw } = readEnvelope(bytes);
+  const schema = builtinSchema(apiVersion, kind);
+  if (schema === undefined) throw badRequest(`no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)}`);
+  return { apiVersion, kind, ...readMessage(schema, raw) };
 }
 
 export function parseJson(text: string): unknown {

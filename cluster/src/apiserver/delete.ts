@@ -116,7 +116,7 @@ function markDeleted(
   else delete marked.metadata.finalizers;
   if (!isAlready || isShorter) {
     marked.metadata.deletionTimestamp = rfc3339(nowMs + grace * 1000);
-    marked.metadata.deletionGracePeriodSeconds = grace;
+    if (resource.storage !== 'namespaces') marked.metadata.deletionGracePeriodSeconds = grace;
     if (resource.hasGeneration && metadata.generation !== undefined)
       marked.metadata.generation = metadata.generation + 1;
   }

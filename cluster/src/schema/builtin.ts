@@ -24,6 +24,11 @@ export function builtinType(name: string): Schema {
   return type;
 }
 
+/** The type of a built-in kind; two groups have an Event. */
+export function builtinSchema(apiVersion: string, kind: string): Schema | undefined {
+  return types[apiVersion.startsWith('events.k8s.io/') ? `Events${kind}` : kind];
+}
+
 export function builtinTypeNames(): string[] {
   return Object.keys(types);
 }

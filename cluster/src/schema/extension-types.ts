@@ -4,37 +4,37 @@
  */
 
 export const extensionTypes = `
-MatchCondition: expression! name!
-MutatingWebhook: admissionReviewVersions!:[] clientConfig!:WebhookClientConfig failurePolicy
-  matchConditions:[MatchCondition](name) matchPolicy name! namespaceSelector:LabelSelector
-  objectSelector:LabelSelector reinvocationPolicy rules:[RuleWithOperations] sideEffects! timeoutSeconds:int64
-MutatingWebhookConfiguration: metadata:ObjectMeta webhooks:[MutatingWebhook](name)
-RuleWithOperations: apiGroups:[] apiVersions:[] operations:[] resources:[] scope
-ServiceReference: name! namespace! path port:int
-ValidatingWebhook: admissionReviewVersions!:[] clientConfig!:WebhookClientConfig failurePolicy
-  matchConditions:[MatchCondition](name) matchPolicy name! namespaceSelector:LabelSelector
-  objectSelector:LabelSelector rules:[RuleWithOperations] sideEffects! timeoutSeconds:int64
-ValidatingWebhookConfiguration: metadata:ObjectMeta webhooks:[ValidatingWebhook](name)
-WebhookClientConfig: caBundle service:ServiceReference url
-CrdServiceReference: name! namespace! path port:int
-CrdWebhookClientConfig: caBundle service:CrdServiceReference url
-CustomResourceColumnDefinition: description format jsonPath! name! priority:int type!
-CustomResourceConversion: strategy! webhook:WebhookConversion
-CustomResourceDefinition: metadata:ObjectMeta spec!:CustomResourceDefinitionSpec
-  status:CustomResourceDefinitionStatus
-CustomResourceDefinitionCondition: lastTransitionTime:time message reason status type
-CustomResourceDefinitionNames: categories:[] kind! listKind plural! shortNames:[] singular
-CustomResourceDefinitionSpec: conversion:CustomResourceConversion group! names!:CustomResourceDefinitionNames
-  preserveUnknownFields:bool scope! versions!:[CustomResourceDefinitionVersion]
-CustomResourceDefinitionStatus: acceptedNames:CustomResourceDefinitionNames
-  conditions:[CustomResourceDefinitionCondition](type) observedGeneration:int64 storedVersions:[]
-CustomResourceDefinitionVersion: additionalPrinterColumns:[CustomResourceColumnDefinition] deprecated:bool
-  deprecationWarning name! schema:CustomResourceValidation selectableFields:[SelectableField] served!:bool
-  storage!:bool subresources:CustomResourceSubresources
-CustomResourceSubresourceScale: labelSelectorPath specReplicasPath! statusReplicasPath!
-
-CustomResourceSubresources: scale:CustomResourceSubresourceScale status:any
-CustomResourceValidation: openAPIV3Schema:any
-SelectableField: jsonPath!
-WebhookConversion: clientConfig:CrdWebhookClientConfig conversionReviewVersions!:[]
+MatchCondition: expression@2! name@1!
+MutatingWebhook: admissionReviewVersions@8!:[] clientConfig@2!:WebhookClientConfig failurePolicy@4:string?
+  matchConditions@12:[MatchCondition](name) matchPolicy@9:string? name@1! namespaceSelector@5:LabelSelector?
+  objectSelector@11:LabelSelector? reinvocationPolicy@10:string? rules@3:[RuleWithOperations] sideEffects@6!:string?
+  timeoutSeconds@7:int64?
+MutatingWebhookConfiguration: metadata@1:ObjectMeta webhooks@2:[MutatingWebhook](name)
+RuleWithOperations: apiGroups@2.1:[] apiVersions@2.2:[] operations@1:[] resources@2.3:[] scope@2.4:string?
+ServiceReference: name@2! namespace@1! path@3:string? port@4:int?
+ValidatingWebhook: admissionReviewVersions@8!:[] clientConfig@2!:WebhookClientConfig failurePolicy@4:string?
+  matchConditions@11:[MatchCondition](name) matchPolicy@9:string? name@1! namespaceSelector@5:LabelSelector?
+  objectSelector@10:LabelSelector? rules@3:[RuleWithOperations] sideEffects@6!:string? timeoutSeconds@7:int64?
+ValidatingWebhookConfiguration: metadata@1:ObjectMeta webhooks@2:[ValidatingWebhook](name)
+WebhookClientConfig: caBundle@2 service@1:ServiceReference? url@3:string?
+CrdServiceReference: name@2! namespace@1! path@3:string? port@4:int?
+CrdWebhookClientConfig: caBundle@2 service@1:CrdServiceReference? url@3:string?
+CustomResourceColumnDefinition: description@4 format@3 jsonPath@6! name@1! priority@5:int type@2!
+CustomResourceConversion: strategy@1! webhook@2:WebhookConversion?
+CustomResourceDefinition: metadata@1:ObjectMeta spec@2!:CustomResourceDefinitionSpec
+  status@3:CustomResourceDefinitionStatus
+CustomResourceDefinitionCondition: lastTransitionTime@3:time message@5 reason@4 status@2 type@1
+CustomResourceDefinitionNames: categories@6:[] kind@4! listKind@5 plural@1! shortNames@3:[] singular@2
+CustomResourceDefinitionSpec: conversion@9:CustomResourceConversion? group@1! names@3!:CustomResourceDefinitionNames
+  preserveUnknownFields@10:bool scope@4! versions@7!:[CustomResourceDefinitionVersion]
+CustomResourceDefinitionStatus: acceptedNames@2:CustomResourceDefinitionNames
+  conditions@1:[CustomResourceDefinitionCondition](type) storedVersions@3:[]
+CustomResourceDefinitionVersion: additionalPrinterColumns@6:[CustomResourceColumnDefinition] deprecated@7:bool
+  deprecationWarning@8:string? name@1! schema@4:CustomResourceValidation? selectableFields@9:[SelectableField]
+  served@2!:bool storage@3!:bool subresources@5:CustomResourceSubresources?
+CustomResourceSubresourceScale: labelSelectorPath@3:string? specReplicasPath@1! statusReplicasPath@2!
+CustomResourceSubresources: scale@2:CustomResourceSubresourceScale? status@1:any
+CustomResourceValidation: openAPIV3Schema@1:any
+SelectableField: jsonPath@1!
+WebhookConversion: clientConfig@2:CrdWebhookClientConfig? conversionReviewVersions@3!:[]
 `;

@@ -3,11 +3,19 @@
  *
  *   Type: field field! field:kind field=default …      a type; `!` is required, the kind is string when not named
  *   Type(atomic): …                                    the whole object has one owner in server-side apply
+ *   field@3 field@2.5                                  its number in protobuf; 2.5 is number 5 in the message at 2
  *   kinds: string int int64 bool number time quantity intstr bytes any, Type, [kind] list, {kind} map
+ *   kind?                                              zero is a value of its own, not the same as leaving it out
  *   [Type](a,b) list told apart by fields a and b;  [](set) set;  {}(atomic) map with one owner
  */
 import { MeshError } from '@tulle/api';
 import type { Schema } from './schema.ts';
+
+/** One field in a type's protobuf message, or a message whose fields are the type's own in JSON. */
+export type WireField = { field: string; schema: Schema; hasZero: boolean } | { inlined: Map<number, WireField> };
+
+/** The protobuf messages of compiled types, by field number. */
+export const wireFields = new WeakMap<Schema, Map<number, WireField>>();
 
 /** Names that compiled types have in OpenAPI, found again from the compiled object. */
 export const typeNames = new WeakMap<Schema, string>();
@@ -44,12 +52,29 @@ export function compileTypes(...texts: string[]): Record<string, Schema> {
 }
 
 function addField(schema: Schema, text: string, types: Record<string, Schema>): void {
-  const match = /^(\w+)(!)?(?::([^=]+))?(?:=(.+))?$/.exec(text);
+  const match = /^(\w+)(?:@([\d.]+))?(!)?(?::([^=?]+)(\?)?)?(?:=(.+))?$/.exec(text);
   if (match === null) throw new MeshError('INTERNAL', `compile types: cannot read the field ${text}`);
-  const [, name, required, kind, preset] = match;
-  if (required !== undefined) (schema.required ??= []).push(name!);
+  const [, name, number, required, kind, pointer, preset] = match;
+  if (required !== undefined) schema.required = [...(schema.required ?? []), name!];
   const compiled = compileKind(kind ?? 'string', types);
   schema.properties![name!] = preset === undefined ? compiled : { ...compiled, default: preset };
+  if (number !== undefined) addWireField(schema, number, { field: name!, schema: compiled, hasZero: pointer !== undefined });
+}
+
+function addWireField(schema: Schema, path: string, field: WireField): void {
+  const numbers = path.split('.').map(Number);
+  let message = wireFields.get(schema);
+  if (message === undefined) {
+    message = new Map();
+    wireFields.set(schema, message);
+  }
+  for (const number of numbers.slice(0, -1)) {
+    const outer = message.get(number);
+    const inlined: Map<number, WireField> = outer !== undefined && 'inlined' in outer ? outer.inlined : new Map();
+    message.set(number, { inlined });
+    message = inlined;
+  }
+  message.set(numbers.at(-1)!, field);
 }
 
 function compileKind(kind: string, types: Record<string, Schema>): Schema {
