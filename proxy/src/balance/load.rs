@@ -41,7 +41,7 @@ impl Load {
     /// Counts a request until its first data, or until it is given up.
     pub fn begin(self: &Arc<Self>, now: Instant) -> Pending {
         self.pending.fetch_add(1, Relaxed);
-        Pending { load: self.clone(), started: now }
+        Pending { load: self.clone(), started: now, is_complete: false }
     }
 
     pub fn pending(&self) -> u32 {
@@ -85,11 +85,13 @@ impl Load {
 pub struct Pending {
     load: Arc<Load>,
     started: Instant,
+    is_complete: bool,
 }
 
 impl Pending {
     /// The first data has come: its time is the endpoint's latency.
-    pub fn complete(self) {
+    pub fn complete(mut self) {
+        self.is_complete = true;
         let now = Instant::now();
         self.load.record(now - self.started, now);
     }
@@ -98,6 +100,15 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.load.pending.fetch_sub(1, Relaxed);
+        if self.is_complete {
+            return;
+        }
+        // Given up: it would have taken at least so long. Quick failures say nothing about latency.
+        let now = Instant::now();
+        let waited = now - self.started;
+        if waited.as_nanos() as f64 > self.load.decayed(now) {
+            self.load.record(waited, now);
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The one body type of the data path, whatever it comes from, with an observer for what is counted about it.
 
-use super::{error::BodyError, track::Tracker};
-use crate::inbound::AccessLog;
+use super::{access_log::AccessLog, error::BodyError, track::Tracker};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::{

@@ -18,7 +18,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -32,6 +32,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const INITIAL_STREAMS_MAX: usize = 100;
 /// How much a stream may hold back that the peer has no window for.
 const SEND_BUFFER_BYTES: usize = 400 * 1024;
+/// What a response's headers may take; HTTP/1 servers seldom send a quarter of it.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// How often a request may meet a connection that turns out to be closed before it gives up.
 const STALE_CONNECTIONS_MAX: usize = 3;
 
@@ -40,11 +42,9 @@ pub struct Http2Client {
     is_ready: AtomicBool,
     params: Http2Params,
     windows: (u32, u32),
-    /// Requests sent, so that the connection knows whether it is used.
-    sent: AtomicU64,
     /// How many connections there have been.
     connections: AtomicU64,
-    /// Held by each stream.
+    /// Held by each stream, so that the connection knows whether it is used.
     in_use: Arc<()>,
 }
 
@@ -69,7 +69,6 @@ impl Http2Client {
             is_ready: AtomicBool::new(false),
             params,
             windows,
-            sent: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             in_use: Arc::default(),
         })
@@ -110,7 +109,6 @@ impl Http2Client {
         mut sender: SendRequest<Bytes>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Box<SendError>> {
-        self.sent.fetch_add(1, Relaxed);
         let in_use = self.in_use.clone();
         let (mut head, body) = request.into_parts();
         // Without an authority, only this makes the library send the rest, with `Host` in its place.
@@ -197,6 +195,7 @@ impl Http2Client {
             .initial_window_size(self.windows.0)
             .initial_connection_window_size(self.windows.1)
             .initial_max_send_streams(INITIAL_STREAMS_MAX)
+            .max_header_list_size(HEADER_BYTES_MAX)
             .max_send_buffer_size(self.params.max_send_buf_size.map_or(SEND_BUFFER_BYTES, |n| n as usize))
             .enable_push(false);
         if let Some(size) = self.params.max_frame_size {
@@ -210,33 +209,9 @@ impl Http2Client {
             ConnectError::Io(error.into_io().unwrap_or_else(|| std::io::ErrorKind::InvalidData.into()))
         })?;
         let number = self.connections.fetch_add(1, Relaxed);
-        tokio::spawn(self.clone().drive(connection, number));
-        Ok((sender, number))
-    }
-
-    /// Runs a connection to its end.
-    async fn drive(self: Arc<Self>, mut connection: h2::client::Connection<Stream, Bytes>, number: u64) {
         let ping = self.params.keep_alive.map(|k| (k.interval, k.timeout, k.while_idle));
-        let mut keep_alive = KeepAlive::new(connection.ping_pong(), ping, IDLE_TIMEOUT);
-        let mut sent = 0;
-        poll_fn(|cx| {
-            if Pin::new(&mut connection).poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            let sent_now = self.sent.load(Relaxed);
-            let is_used = std::mem::replace(&mut sent, sent_now) != sent_now || self.has_streams();
-            keep_alive.poll(cx, is_used).map(|_| ())
-        })
-        .await;
-        self.forget(number);
-        // Once nobody can send, the connection says goodbye and ends; if the peer is gone it ends at once.
-        if keep_alive.is_idle() {
-            let _ = connection.await;
-        }
-    }
-
-    fn has_streams(&self) -> bool {
-        Arc::strong_count(&self.in_use) > 1
+        tokio::spawn(drive(Arc::downgrade(self), connection, number, ping, self.in_use.clone()));
+        Ok((sender, number))
     }
 
     fn forget(&self, number: u64) {
@@ -249,5 +224,31 @@ impl Http2Client {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a connection to its end. Once its client is dropped nothing new is sent on it, and it ends with its last stream.
+async fn drive(
+    client: Weak<Http2Client>,
+    mut connection: h2::client::Connection<Stream, Bytes>,
+    number: u64,
+    ping: Option<(Duration, Duration, bool)>,
+    in_use: Arc<()>,
+) {
+    let mut keep_alive = KeepAlive::new(connection.ping_pong(), ping, IDLE_TIMEOUT);
+    poll_fn(|cx| {
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // The client holds one, this task another.
+        keep_alive.poll(cx, Arc::strong_count(&in_use) > 2)
+    })
+    .await;
+    if let Some(client) = client.upgrade() {
+        client.forget(number);
+    }
+    // Once nobody can send, an idle connection says goodbye and ends; if the peer is gone it just ends.
+    if keep_alive.is_idle() {
+        let _ = connection.await;
     }
 }

@@ -86,8 +86,13 @@ pub fn carry<B>(request: &mut Request<B>, is_absolute_form: bool) {
         (_, false) => HeaderValue::from_static("HTTP/1.1"),
         (_, true) => HeaderValue::from_static("HTTP/1.1; absolute-form"),
     };
-    request.headers_mut().insert(L5D_ORIG_PROTO.clone(), value);
-    request.headers_mut().remove(TRANSFER_ENCODING);
+    let headers = request.headers_mut();
+    headers.insert(L5D_ORIG_PROTO.clone(), value);
+    headers.remove(TRANSFER_ENCODING);
+    // The only value that HTTP/2 knows.
+    if headers.get(TE).is_some_and(|te| te != "trailers") {
+        headers.remove(TE);
+    }
     *request.version_mut() = Version::HTTP_2;
 }
 

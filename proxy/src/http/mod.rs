@@ -16,6 +16,7 @@ pub mod h1_client;
 pub mod h2_client;
 pub mod send;
 
+pub mod access_log;
 pub mod stats;
 pub mod track;
 

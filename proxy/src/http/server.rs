@@ -21,6 +21,8 @@ use std::{
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bounds what one client can make the proxy hold; stock peers assume no limit, so it is well above what they use.
 const STREAMS_MAX: u32 = 4096;
+/// What a request's headers may take; the library's own limit is 16 MiB.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// How much a stream may hold back that the client has no window for.
 const SEND_BUFFER_BYTES: usize = 400 * 1024;
 
@@ -105,9 +107,7 @@ fn builder(settings: &config::Http2Server) -> h2::server::Builder {
         // The library panics outside the protocol's own bounds.
         builder.max_frame_size(size.clamp(1 << 14, (1 << 24) - 1));
     }
-    if let Some(size) = settings.max_header_list_size {
-        builder.max_header_list_size(size);
-    }
+    builder.max_header_list_size(settings.max_header_list_size.unwrap_or(HEADER_BYTES_MAX));
     if let Some(n) = settings.max_pending_accept_reset_streams {
         builder.max_pending_accept_reset_streams(n as usize);
     }

@@ -2,7 +2,6 @@
 //! which the client asked.
 
 use super::{
-    access_log::AccessLog,
     app::{App, Class},
     client::Client,
     context::Worker,
@@ -10,12 +9,14 @@ use super::{
 };
 use crate::{
     control::model::{
+        PeerId,
         inbound::ServerPolicy,
         route::{self, Found},
     },
     drain,
     http::{
         Body, Error,
+        access_log::AccessLog,
         classify::{self, Classifier, grpc_status, is_grpc},
         error::Asker,
         filters, h1_client, headers,
@@ -199,7 +200,12 @@ impl Service for HttpService {
             is_upgrade: false,
             is_grpc: self.version == HttpVersion::Http2 && is_grpc(request.headers()),
         };
-        let log = AccessLog::begin(self.worker.context.config.access_log, &self.client, &request);
+        let log = AccessLog::begin(
+            self.worker.context.config.access_log,
+            self.client.addr,
+            self.client.id().map(PeerId::as_str),
+            &request,
+        );
         let answered = match self.handle(request, &mut form).await {
             Ok(response) => Ok(response),
             Err(error) => {

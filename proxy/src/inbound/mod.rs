@@ -9,10 +9,8 @@ mod app;
 mod http;
 mod tcp;
 
-mod access_log;
 mod metrics;
 mod rate_limit;
 
-pub use access_log::AccessLog;
 pub use context::Context;
 pub use serve::{MeshAccepted, accept_mesh, serve};

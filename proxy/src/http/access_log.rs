@@ -1,11 +1,12 @@
 //! One line per request on standard output, as Apache's combined log or as JSON.
 
-use super::client::Client;
-use crate::{config, http::Body};
+use super::Body;
+use crate::config;
 use http::{HeaderMap, Request, Response, Version};
 use std::{
     fmt::Write as _,
     io::Write as _,
+    net::SocketAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -31,14 +32,19 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// `None` when nothing is to be logged.
-    pub fn begin(format: Option<config::AccessLog>, client: &Client, request: &Request<Body>) -> Option<Box<Self>> {
+    pub fn begin(
+        format: Option<config::AccessLog>,
+        client: SocketAddr,
+        client_id: Option<&str>,
+        request: &Request<Body>,
+    ) -> Option<Box<Self>> {
         let format = format?;
         let headers = request.headers();
         let host = request.uri().authority().map(|a| a.to_string()).unwrap_or_else(|| text(headers, "host"));
         Some(Box::new(Self {
             format,
-            client_addr: client.addr.to_string(),
-            client_id: client.id().map(ToString::to_string).unwrap_or_default(),
+            client_addr: client.to_string(),
+            client_id: client_id.unwrap_or_default().to_owned(),
             method: request.method().to_string(),
             uri: request.uri().to_string(),
             host,
