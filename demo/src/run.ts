@@ -1,11 +1,12 @@
 /** The demo's course: cluster, mesh, application, first metrics, then the live table or the report. */
 import { execFile } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DEPLOYMENTS, type KubeObject, MeshError } from '@tulle/api';
 import { type Client, createClient, loadKubeconfig } from '@tulle/client';
-import { startCluster } from '@tulle/cluster';
+import { runningCluster, startCluster } from '@tulle/cluster';
 import { parseAllDocuments } from 'yaml';
 import { Progress } from '../../scripts/progress.mjs';
 import { showLive } from './live-table.ts';
@@ -33,6 +34,7 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
 
   try {
     await using cluster = await timed('cluster', 'cluster', async () => {
+      forgetLastRun(options.stateDir);
       const started = await startCluster({ stateDir: options.stateDir, signal });
       await started.ready;
       return started;
@@ -61,6 +63,11 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
     progress.end();
     throw error;
   }
+}
+
+/** Every run starts from nothing: `tulle install` makes new certificates each time, and pods of an old run have the old ones. */
+function forgetLastRun(stateDir: string): void {
+  if (!runningCluster(stateDir)) rmSync(stateDir, { recursive: true, force: true });
 }
 
 async function report(scraper: Scraper, forMs: number, startMs: StartTimes, signal: AbortSignal): Promise<void> {
