@@ -53,6 +53,14 @@ export const FLAGS = {
 } as const satisfies Record<string, { fallback: string; help: string }>;
 export type FlagName = keyof typeof FLAGS;
 
+/** What `--help` prints: every flag with its default. */
+export function flagsText(): string {
+  const lines = Object.entries(FLAGS).map(
+    ([name, { fallback, help }]) => `  --${name}\n      ${help} (${fallback || 'empty'})\n`,
+  );
+  return `The mesh's control plane. Each flag may also be given as TULLE_<NAME>.\n${lines.join('')}`;
+}
+
 /** @throws MeshError `INVALID_ARGUMENT` naming every problem. */
 export function parseConfig(args: readonly string[], environment: NodeJS.ProcessEnv): Config {
   const problems: string[] = [];

@@ -1,7 +1,8 @@
 /** The control plane's process: identity, destination, policy, injector, or those of them that `--components` names. */
+import './memory.ts';
 import { once } from 'node:events';
 import { MeshError } from '@tulle/api';
-import { type Config, parseConfig } from './config.ts';
+import { type Config, flagsText, parseConfig } from './config.ts';
 import { startContext } from './context.ts';
 import { createLoggers } from './logger.ts';
 
@@ -19,6 +20,10 @@ function readConfigOrExit(): Config {
   }
 }
 
+if (process.argv.includes('--help')) {
+  process.stdout.write(flagsText());
+  process.exit(0);
+}
 const config = readConfigOrExit();
 const loggers = createLoggers({ level: config.logLevel, format: config.logFormat });
 const logger = loggers.of('main');
