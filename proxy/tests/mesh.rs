@@ -24,22 +24,22 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-const WEB: &str = "web.test.serviceaccount.identity.linkerd.cluster.local";
-const BOT: &str = "bot.test.serviceaccount.identity.linkerd.cluster.local";
-const HTTP1: u16 = 8080;
-const HTTP2: u16 = 8081;
-const TCP: u16 = 4444;
+pub const WEB: &str = "web.test.serviceaccount.identity.linkerd.cluster.local";
+pub const BOT: &str = "bot.test.serviceaccount.identity.linkerd.cluster.local";
+pub const HTTP1: u16 = 8080;
+pub const HTTP2: u16 = 8081;
+pub const TCP: u16 = 4444;
 
-struct Mesh {
-    _control: ControlPlane,
-    client: Pod,
-    server: Pod,
-    outbound: Proxy,
-    inbound: Proxy,
+pub struct Mesh {
+    pub control: ControlPlane,
+    pub client: Pod,
+    pub server: Pod,
+    pub outbound: Proxy,
+    pub inbound: Proxy,
 }
 
 /// A client and a server pod, with applications on the server's ports.
-async fn mesh() -> Mesh {
+pub async fn mesh() -> Mesh {
     let mut network = Network::new();
     let control = ControlPlane::start().await;
     let (client, server) = (network.add_pod().await, network.add_pod().await);
@@ -60,10 +60,14 @@ async fn mesh() -> Mesh {
     let outbound = Proxy::start(&client, &control, BOT, &[]).await;
     let opaque = &[("INBOUND_PORTS_DISABLE_PROTOCOL_DETECTION", "4444")];
     let inbound = Proxy::start(&server, &control, WEB, opaque).await;
-    Mesh { _control: control, client, server, outbound, inbound }
+    Mesh { control, client, server, outbound, inbound }
 }
 
-fn meshed_endpoint(addr: SocketAddr, hint: Option<dst::protocol_hint::Protocol>, is_opaque: bool) -> dst::WeightedAddr {
+pub fn meshed_endpoint(
+    addr: SocketAddr,
+    hint: Option<dst::protocol_hint::Protocol>,
+    is_opaque: bool,
+) -> dst::WeightedAddr {
     dst::WeightedAddr {
         addr: Some(net::TcpAddress { ip: Some(addr.ip().into()), port: addr.port().into() }),
         weight: 10_000,
@@ -79,6 +83,12 @@ fn meshed_endpoint(addr: SocketAddr, hint: Option<dst::protocol_hint::Protocol>,
         }),
         ..Default::default()
     }
+}
+
+/// The profile of a pod's address whose proxy takes HTTP/2.
+pub fn meshed_profile(addr: SocketAddr) -> dst::DestinationProfile {
+    let hint = dst::protocol_hint::Protocol::H2(dst::protocol_hint::H2 {});
+    dst::DestinationProfile { endpoint: Some(meshed_endpoint(addr, Some(hint), false)), ..Default::default() }
 }
 
 async fn applications(up: tokio::sync::oneshot::Sender<()>) {
@@ -112,7 +122,8 @@ async fn applications(up: tokio::sync::oneshot::Sender<()>) {
 }
 
 async fn answer(mut request: Request<Incoming>) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
-    if request.headers().contains_key("upgrade") {
+    let is_connect = request.method() == http::Method::CONNECT;
+    if is_connect || request.headers().contains_key("upgrade") {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut pipe = TokioIo::new(upgrade.await.unwrap());
@@ -120,8 +131,11 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<BoxBody<Bytes
             pipe.read_exact(&mut bytes).await.unwrap();
             pipe.write_all(&bytes.map(|b| b.to_ascii_uppercase())).await.unwrap();
         });
-        let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
-        let response = response.header("connection", "upgrade").header("upgrade", "websocket");
+        let mut response = Response::builder();
+        if !is_connect {
+            response = response.status(StatusCode::SWITCHING_PROTOCOLS);
+            response = response.header("connection", "upgrade").header("upgrade", "websocket");
+        }
         return Ok(response.body(BoxBody::new(Full::default())).unwrap());
     }
     let mut response = Response::new(());
@@ -160,7 +174,7 @@ impl tonic::codegen::tokio_stream::Stream for Frames {
 }
 
 /// Sends bytes and reads until the other side closes.
-async fn exchange(client: &Pod, to: SocketAddr, text: impl Into<String>) -> String {
+pub async fn exchange(client: &Pod, to: SocketAddr, text: impl Into<String>) -> String {
     let text = text.into();
     client
         .run(move || async move {
