@@ -29,6 +29,8 @@ pub struct Home {
 
 impl Home {
     pub fn open() -> io::Result<Self> {
+        // Those of the machine cannot be come back to from a user namespace.
+        sys::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWIPC)?;
         Ok(Self {
             net: namespace("net")?,
             uts: namespace("uts")?,

@@ -1,6 +1,6 @@
 /** Image names → programs of this machine, by the table that the build writes (`dist/images.json`). */
 
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { MeshError } from '@tulle/api';
 
 export interface Image {
@@ -19,9 +19,9 @@ export interface Image {
 /** By image name without tag. */
 export type ImageTable = Record<string, Image>;
 
-export async function loadImages(path: string): Promise<ImageTable> {
+export function loadImages(path: string): ImageTable {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as ImageTable;
+    return JSON.parse(readFileSync(path, 'utf8')) as ImageTable;
   } catch (cause) {
     throw new MeshError('FAILED_PRECONDITION', `load images from ${path}: ${(cause as Error).message}`, { cause });
   }

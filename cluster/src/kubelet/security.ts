@@ -57,7 +57,8 @@ export function containerIdentity(pod: Pod, container: Container, image: Image, 
     noNewPrivileges: own.allowPrivilegeEscalation === false,
   };
   const groups = [gid, ...(shared.supplementalGroups ?? []), ...(shared.fsGroup === undefined ? [] : [shared.fsGroup])];
-  if (uid < uids.count && groups.every((id) => id < uids.count))
+  // With one uid the kernel forbids setgroups, and there is nobody else to become.
+  if (uids.count > 1 && uid < uids.count && groups.every((id) => id < uids.count))
     return { ...identity, user: { uid, gid, groups: [...new Set(groups)] } };
   return { ...identity, user: null, ...(uid === 0 ? {} : { missingUid: uid }) };
 }
