@@ -45,7 +45,8 @@ export async function readObject(incoming: IncomingMessage): Promise<Fields | un
 function readProtobuf(bytes: Uint8Array): Fields {
   const { apiVersion, kind, raw } = readEnvelope(bytes);
   const schema = builtinSchema(apiVersion, kind);
-  if (schema === undefined) throw badRequest(`no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)}`);
+  if (schema === undefined)
+    throw badRequest(`no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)}`);
   return { apiVersion, kind, ...readMessage(schema, raw) };
 }
 

@@ -1,5 +1,5 @@
 /** From a request's body to an object of the resource: type, unknown fields, the name and namespace of the path. */
-import { apiVersionOf, type Resource } from '../resources/resource.ts';
+import { apiVersionOf } from '../resources/resource.ts';
 import { decode } from '../schema/decode.ts';
 import type { Schema } from '../schema/schema.ts';
 import type { Fields } from '../store/stored-object.ts';

@@ -25,30 +25,32 @@ export function versionInfo(): Fields {
 
 /** Answers /api, /apis, /api/v1, /apis/GROUP and /apis/GROUP/VERSION. */
 export function handleDiscovery(request: ApiRequest): void {
-  const { registry } = request.context;
   const segments = request.info.path.split('/').filter((segment) => segment !== '');
-  const [root, group, version] = segments;
-  if (segments.length === 1) {
-    const aggregated = aggregatedVersion(request.incoming.headers.accept ?? '');
-    if (aggregated !== undefined) return sendAggregated(request, root === 'api', aggregated);
-    return sendJson(request, 200, JSON.stringify(root === 'api' ? apiVersions(request) : apiGroups(registry)));
+  const isRoot = segments.length === 1;
+  const version = isRoot ? aggregatedVersion(request.incoming.headers.accept ?? '') : undefined;
+  if (version !== undefined) {
+    request.outgoing.setHeader('vary', 'Accept');
+    const text = JSON.stringify(aggregated(request.context.registry, segments[0] === 'api', version));
+    sendJson(request, 200, text, `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`);
+    return;
   }
-  if (root === 'api' && segments.length === 2 && group === 'v1') {
-    return sendJson(request, 200, JSON.stringify(resourceList(registry, '', 'v1')));
+  sendJson(request, 200, JSON.stringify(discoveryDocument(request, segments)));
+}
+
+function discoveryDocument(request: ApiRequest, [root, group, version, ...rest]: string[]): Fields {
+  const { registry } = request.context;
+  if (rest.length > 0) throw noSuchPath();
+  if (root === 'api') {
+    if (group === undefined) return apiVersions(request);
+    if (group === 'v1' && version === undefined) return resourceList(registry, '', 'v1');
+    throw noSuchPath();
   }
-  if (root === 'apis' && segments.length === 2) {
-    const found = groupsOf(registry).find((entry) => entry.name === group);
-    if (found !== undefined)
-      return sendJson(request, 200, JSON.stringify({ kind: 'APIGroup', apiVersion: 'v1', ...groupJson(found) }));
-  }
-  if (
-    root === 'apis' &&
-    segments.length === 3 &&
-    groupsOf(registry).some((entry) => entry.name === group && entry.versions.includes(version!))
-  ) {
-    return sendJson(request, 200, JSON.stringify(resourceList(registry, group!, version!)));
-  }
-  throw noSuchPath();
+  if (group === undefined) return apiGroups(registry);
+  const found = groupsOf(registry).find((entry) => entry.name === group);
+  if (found === undefined) throw noSuchPath();
+  if (version === undefined) return { kind: 'APIGroup', apiVersion: 'v1', ...groupJson(found) };
+  if (!found.versions.includes(version)) throw noSuchPath();
+  return resourceList(registry, group, version);
 }
 
 interface Group {
@@ -143,8 +145,7 @@ function aggregatedVersion(accept: string): 'v2' | 'v2beta1' | undefined {
   return undefined;
 }
 
-function sendAggregated(request: ApiRequest, isCore: boolean, version: string): void {
-  const { registry } = request.context;
+function aggregated(registry: Registry, isCore: boolean, version: string): Fields {
   const groups = isCore ? [{ name: '', versions: ['v1'] }] : groupsOf(registry);
   const items = groups.map(({ name, versions }) => ({
     metadata: { ...(name === '' ? {} : { name }), creationTimestamp: null },
@@ -157,14 +158,7 @@ function sendAggregated(request: ApiRequest, isCore: boolean, version: string): 
         .map((resource) => aggregatedResource(resource)),
     })),
   }));
-  const text = JSON.stringify({
-    kind: 'APIGroupDiscoveryList',
-    apiVersion: `apidiscovery.k8s.io/${version}`,
-    metadata: {},
-    items,
-  });
-  request.outgoing.setHeader('vary', 'Accept');
-  sendJson(request, 200, text, `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`);
+  return { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items };
 }
 
 function aggregatedResource(resource: Resource): Fields {

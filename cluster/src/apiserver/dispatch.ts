@@ -1,20 +1,19 @@
 /** From a request to its handler: authentication, impersonation, authorization, then the verb. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ANONYMOUS, AUTHENTICATED_GROUP, type User } from '../authentication/authenticator.ts';
+import { ANONYMOUS } from '../authentication/authenticator.ts';
 import type { TokenAuthority } from '../authentication/token-authority.ts';
-import { ISSUER } from '../authentication/token-authority.ts';
 import type { Resource } from '../resources/resource.ts';
+import { authenticate, authorize } from './access.ts';
 import type { ApiContext, ApiRequest } from './context.ts';
 import { handleDelete, handleDeleteCollection } from './delete.ts';
-import { handleDiscovery, versionInfo } from './discovery.ts';
 import { handleCreate, handlePatch, handleUpdate } from './mutate.ts';
 import { handleLog, type NodeDialer } from './node-proxy.ts';
-import { handleOpenApi } from './openapi.ts';
+import { handlePath } from './paths.ts';
 import { findEntry, handleGet, handleList, type PagedLists } from './read.ts';
-import { parseRequest, type RequestInfo } from './request-info.ts';
+import { parseRequest } from './request-info.ts';
 import { sendJson, statusOf } from './respond.ts';
 import { handleReview } from './reviews.ts';
-import { badRequest, failure, forbidden, methodNotAllowed, noSuchPath } from './status.ts';
+import { badRequest, methodNotAllowed, noSuchPath } from './status.ts';
 import { handleBinding, handleEviction, handleFinalize, handleScale, handleTokenRequest } from './subresources.ts';
 import { handleWatch } from './watch.ts';
 
@@ -30,7 +29,7 @@ export interface Services {
 export async function dispatch(services: Services, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   const request = openRequest(services, incoming, outgoing);
   try {
-    request.user = authenticate(services.context, incoming, request.info);
+    request.user = authenticate(services.context, incoming);
     authorize(services.context, request);
     if (request.info.isResource) await handleResource(services, request);
     else handlePath(services, request);
@@ -67,87 +66,6 @@ function sendError(request: ApiRequest, error: unknown): void {
   // The rest of a body that nobody reads would be taken for the next request.
   if (!incoming.complete) outgoing.setHeader('connection', 'close');
   sendJson(request, status.code, JSON.stringify(status));
-}
-
-export function authenticate(context: ApiContext, incoming: IncomingMessage, _info: RequestInfo): User {
-  const user = context.authenticator.authenticate(incoming);
-  const { headers } = incoming;
-  const asName = headers['impersonate-user'];
-  if (asName === undefined) {
-    if (headers['impersonate-group'] !== undefined || headers['impersonate-uid'] !== undefined)
-      throw badRequest('requested impersonation without impersonating a user');
-    return user;
-  }
-  const name = String(asName);
-  const groups = (incoming.headersDistinct['impersonate-group'] ?? []).flatMap((value) =>
-    value.split(',').map((group) => group.trim()),
-  );
-  const extra: Record<string, string[]> = {};
-  for (const [header, values] of Object.entries(incoming.headersDistinct)) {
-    if (header.startsWith('impersonate-extra-'))
-      extra[decodeURIComponent(header.slice('impersonate-extra-'.length))] = values ?? [];
-  }
-  const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
-  const may = (group: string, plural: string, target: string, namespace?: string) => {
-    const decision = context.authorizer.authorize({
-      user,
-      verb: 'impersonate',
-      resource: { group, plural, subresource: '', name: target, namespace },
-    });
-    if (!decision.isAllowed)
-      throw forbidden({ group, plural }, target, denial(user, 'impersonate', { group, plural }, namespace));
-  };
-  if (account !== null) may('', 'serviceaccounts', account[2]!, account[1]);
-  else may('', 'users', name);
-  for (const group of groups) may('', 'groups', group);
-  for (const [key, values] of Object.entries(extra))
-    for (const value of values) may('authentication.k8s.io', `userextras/${key}`, value);
-  const all = new Set(groups);
-  if (account !== null && groups.length === 0) {
-    all.add('system:serviceaccounts').add(`system:serviceaccounts:${account[1]}`);
-  }
-  if (name !== ANONYMOUS.name) all.add(AUTHENTICATED_GROUP);
-  else all.add('system:unauthenticated');
-  return { name, groups: [...all], ...(Object.keys(extra).length > 0 ? { extra } : {}) };
-}
-
-export function authorize(context: ApiContext, { info, user }: Pick<ApiRequest, 'info' | 'user'>): void {
-  if (info.isResource) {
-    const resource = {
-      group: info.group,
-      plural: info.plural,
-      subresource: info.subresource,
-      namespace: info.namespace,
-      name: info.name,
-    };
-    const decision = context.authorizer.authorize({ user, verb: info.verb, resource });
-    if (decision.isAllowed) return;
-    throw forbidden(
-      resource,
-      info.name ?? '',
-      denial(
-        user,
-        info.verb,
-        { ...resource, plural: info.subresource === '' ? info.plural : `${info.plural}/${info.subresource}` },
-        info.namespace,
-      ),
-    );
-  }
-  const decision = context.authorizer.authorize({ user, verb: info.verb, path: info.path });
-  if (!decision.isAllowed) {
-    const message = `forbidden: User ${JSON.stringify(user.name)} cannot ${info.verb} path ${JSON.stringify(info.path)}`;
-    throw failure(403, 'Forbidden', message, {});
-  }
-}
-
-function denial(
-  user: User,
-  verb: string,
-  resource: { group: string; plural: string },
-  namespace: string | undefined,
-): string {
-  const where = namespace === undefined ? 'at the cluster scope' : `in the namespace ${JSON.stringify(namespace)}`;
-  return `User ${JSON.stringify(user.name)} cannot ${verb} resource ${JSON.stringify(resource.plural)} in API group ${JSON.stringify(resource.group)} ${where}`;
 }
 
 async function handleResource(services: Services, request: ApiRequest): Promise<void> {
@@ -238,53 +156,5 @@ async function handleSubresource(services: Services, request: ApiRequest): Promi
       return handleFinalize(request);
     default:
       throw methodNotAllowed();
-  }
-}
-
-function handlePath(services: Services, request: ApiRequest): void {
-  const { info, outgoing, incoming } = request;
-  if (info.method !== 'GET' && info.method !== 'HEAD') throw methodNotAllowed();
-  const path = info.path.replace(/(?<=.)\/$/, '');
-  const [root] = path.split('/').filter((segment) => segment !== '');
-  switch (root) {
-    case 'healthz':
-    case 'livez':
-    case 'readyz': {
-      const isOk = root !== 'readyz' || services.isReady();
-      const text = info.query.has('verbose')
-        ? `[+]ping ok\n${isOk ? '[+]' : '[-]'}controllers ${isOk ? 'ok' : 'failed'}\n${root} check ${isOk ? 'passed' : 'failed'}\n`
-        : isOk
-          ? 'ok'
-          : 'starting';
-      outgoing.writeHead(isOk ? 200 : 500, {
-        'content-type': 'text/plain; charset=utf-8',
-        'content-length': Buffer.byteLength(text),
-      });
-      outgoing.end(incoming.method === 'HEAD' ? undefined : text);
-      return;
-    }
-    case 'version':
-      return sendJson(request, 200, JSON.stringify(versionInfo(), null, 2));
-    case 'api':
-    case 'apis':
-      return handleDiscovery(request);
-    case 'openapi':
-      return handleOpenApi(request);
-    case 'openid':
-      if (path !== '/openid/v1/jwks') throw noSuchPath();
-      return sendJson(request, 200, JSON.stringify(services.tokens.jwks()));
-    case '.well-known': {
-      if (path !== '/.well-known/openid-configuration') throw noSuchPath();
-      const document = {
-        issuer: ISSUER,
-        jwks_uri: `${ISSUER}/openid/v1/jwks`,
-        response_types_supported: ['id_token'],
-        subject_types_supported: ['public'],
-        id_token_signing_alg_values_supported: ['ES256'],
-      };
-      return sendJson(request, 200, JSON.stringify(document));
-    }
-    default:
-      throw noSuchPath();
   }
 }

@@ -80,7 +80,10 @@ class GarbageCollector {
     this.#owners.set(now.object.metadata.uid, place);
     for (const owner of now.object.metadata.ownerReferences ?? []) {
       let places = this.#dependents.get(owner.uid);
-      if (places === undefined) this.#dependents.set(owner.uid, (places = new Map()));
+      if (places === undefined) {
+        places = new Map();
+        this.#dependents.set(owner.uid, places);
+      }
       places.set(`${storage} ${now.key}`, place);
     }
   }
@@ -124,10 +127,14 @@ class GarbageCollector {
     if (found === undefined) return;
     const { resource, entry } = found;
     const { metadata } = entry.object;
-    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(ORPHAN))
-      return this.#orphan(resource, entry);
-    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(FOREGROUND))
-      return this.#foreground(resource, entry);
+    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(ORPHAN)) {
+      this.#orphan(resource, entry);
+      return;
+    }
+    if (metadata.deletionTimestamp !== undefined && metadata.finalizers?.includes(FOREGROUND)) {
+      this.#foreground(resource, entry);
+      return;
+    }
     const references = metadata.ownerReferences ?? [];
     if (references.length === 0 || metadata.deletionTimestamp !== undefined) return;
     const states = references.map((reference) => this.#ownerState(reference, entry.namespace));

@@ -26,7 +26,8 @@ export function handleOpenApi(request: ApiRequest): void {
     const paths = Object.fromEntries(
       [...documents].map(([path, { hash }]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }]),
     );
-    return sendJson(request, 200, JSON.stringify({ paths }));
+    sendJson(request, 200, JSON.stringify({ paths }));
+    return;
   }
   const document = documents.get(segments.slice(2).join('/'));
   if (document === undefined) throw noSuchPath();

@@ -23,8 +23,9 @@ import { Registry } from '../resources/registry.ts';
 import { ServiceAddresses } from '../service-addresses.ts';
 import { openJournal } from '../store/journal.ts';
 import { Store } from '../store/store.ts';
+import { authenticate, authorize } from './access.ts';
 import type { ApiContext } from './context.ts';
-import { authenticate, authorize, dispatch, openRequest, type Services } from './dispatch.ts';
+import { dispatch, openRequest, type Services } from './dispatch.ts';
 import { startGarbageCollector } from './garbage-collector.ts';
 import { dialByNodeStatus, forwardUpgrade, type NodeDialer } from './node-proxy.ts';
 import { findEntry, PagedLists } from './read.ts';
@@ -178,7 +179,7 @@ async function upgrade(services: Services, incoming: IncomingMessage, socket: Du
     const { info } = request;
     // Upgrades are GETs; Kubernetes authorizes port-forwarding as create.
     if (info.subresource === 'portforward') info.verb = 'create';
-    request.user = authenticate(services.context, incoming, info);
+    request.user = authenticate(services.context, incoming);
     authorize(services.context, request);
     const resource = services.context.registry.find(info.group, info.version, info.plural);
     if (resource?.storage !== 'pods' || info.subresource !== 'portforward')

@@ -77,7 +77,7 @@ export function fieldsAfterUpdate(
   }
   const set = own === undefined ? changed : own.set.union(changed);
   if (!set.isEmpty) {
-    const isSame = own !== undefined && own.set.equals(set) && changed.isEmpty;
+    const isSame = own?.set.equals(set) && changed.isEmpty;
     out.push({ entry: isSame ? own!.entry : newEntry(writer, 'Update'), set });
   }
   return writeEntries(foldOld(out));
@@ -119,7 +119,7 @@ export function applyConfiguration(
     merged = removeFields(merged, gone, named.union(theirs), schema);
   }
   const out = kept.filter(({ set }) => !set.isEmpty);
-  const isSame = own !== undefined && own.set.equals(named) && own.entry.apiVersion === writer.apiVersion;
+  const isSame = own?.set.equals(named) && own.entry.apiVersion === writer.apiVersion;
   if (!named.isEmpty) out.push({ entry: isSame ? own!.entry : newEntry(writer, 'Apply'), set: named });
   return { object: merged as Fields, managedFields: writeEntries(out) };
 }

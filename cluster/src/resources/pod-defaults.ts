@@ -38,9 +38,7 @@ function applyContainerDefaults(container: Fields, spec: Fields): void {
     if (resource !== undefined) resource.divisor ??= '0';
   }
   const { limits } = container.resources;
-  if (limits !== undefined) {
-    for (const [name, limit] of Object.entries(limits)) (container.resources.requests ??= {})[name] ??= limit;
-  }
+  if (limits !== undefined) container.resources.requests = { ...limits, ...container.resources.requests };
   for (const probe of [container.livenessProbe, container.readinessProbe, container.startupProbe]) {
     if (probe === undefined) continue;
     preset(probe, { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 });

@@ -94,7 +94,7 @@ NodeSelector(atomic): nodeSelectorTerms@1!:[NodeSelectorTerm]
 NodeSelectorRequirement: key@1! operator@2! values@3:[]
 NodeSelectorTerm(atomic): matchExpressions@1:[NodeSelectorRequirement] matchFields@2:[NodeSelectorRequirement]
 NodeSpec: externalID@2 podCIDR@1 podCIDRs@7:[](set) providerID@3 taints@5:[Taint] unschedulable@4:bool
-NodeStatus: addresses@5:[NodeAddress](type) allocatable@2:{quantity} capacity@1:{quantity}
+NodeStatus: addresses@5:[NodeAddress] allocatable@2:{quantity} capacity@1:{quantity}
   conditions@4:[NodeCondition](type) daemonEndpoints@6:NodeDaemonEndpoints features@13:any images@8:[ContainerImage]
   nodeInfo@7:NodeSystemInfo phase@3 runtimeHandlers@12:[NodeRuntimeHandler] volumesAttached@10:[AttachedVolume]
   volumesInUse@9:[]

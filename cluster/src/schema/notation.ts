@@ -58,7 +58,8 @@ function addField(schema: Schema, text: string, types: Record<string, Schema>): 
   if (required !== undefined) schema.required = [...(schema.required ?? []), name!];
   const compiled = compileKind(kind ?? 'string', types);
   schema.properties![name!] = preset === undefined ? compiled : { ...compiled, default: preset };
-  if (number !== undefined) addWireField(schema, number, { field: name!, schema: compiled, hasZero: pointer !== undefined });
+  if (number !== undefined)
+    addWireField(schema, number, { field: name!, schema: compiled, hasZero: pointer !== undefined });
 }
 
 function addWireField(schema: Schema, path: string, field: WireField): void {

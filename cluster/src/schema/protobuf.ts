@@ -4,8 +4,9 @@
  * A body is the magic `k8s\0`, then a message of apiVersion and kind (1), the object's own message (2) and its encoding.
  * Fields that are zero are always sent; those for which zero is no value of its own are left out here.
  */
-import { badRequest } from '../apiserver/status.ts';
+
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { badRequest } from '../apiserver/status.ts';
 import { DEPTH_MAX } from './decode.ts';
 import { type WireField, wireFields } from './notation.ts';
 import type { Schema } from './schema.ts';
@@ -23,7 +24,8 @@ export interface ProtobufEnvelope {
 }
 
 export function readEnvelope(bytes: Uint8Array): ProtobufEnvelope {
-  if (Buffer.compare(bytes.subarray(0, MAGIC.length), MAGIC) !== 0) throw malformed('it does not begin with its magic number');
+  if (Buffer.compare(bytes.subarray(0, MAGIC.length), MAGIC) !== 0)
+    throw malformed('it does not begin with its magic number');
   const out: ProtobufEnvelope = { apiVersion: '', kind: '', raw: new Uint8Array() };
   guarded(() => {
     eachField(bytes.subarray(MAGIC.length), (number, _type, reader) => {
@@ -78,13 +80,16 @@ function readType(message: Map<number, WireField> | undefined, bytes: Uint8Array
     }
     const { field, schema, hasZero } = known;
     if (schema.type === 'array') {
-      const list = (out[field] ??= []) as unknown[];
+      const list = (out[field] ?? []) as unknown[];
+      out[field] = list;
       const isPacked = type === WireType.LengthDelimited && isVarint(schema.items!);
       if (!isPacked) list.push(readValue(schema.items!, type, reader, depth));
-      else for (const inner = new BinaryReader(reader.bytes()); inner.pos < inner.len; ) list.push(Number(inner.int64()));
+      else
+        for (const inner = new BinaryReader(reader.bytes()); inner.pos < inner.len; ) list.push(Number(inner.int64()));
     } else if (schema.type === 'object' && typeof schema.additionalProperties === 'object') {
       const [key, value] = readEntry(schema.additionalProperties, reader.bytes(), depth);
-      const map = (out[field] ??= {}) as Fields;
+      const map = (out[field] ?? {}) as Fields;
+      out[field] = map;
       if (key !== '__proto__') map[key] = value;
     } else {
       const value = readValue(schema, type, reader, depth);

@@ -134,7 +134,10 @@ const patterns = new Map<string, RegExp>();
 
 function patternOf(text: string): RegExp {
   let pattern = patterns.get(text);
-  if (pattern === undefined) patterns.set(text, (pattern = new RegExp(text)));
+  if (pattern === undefined) {
+    pattern = new RegExp(text);
+    patterns.set(text, pattern);
+  }
   return pattern;
 }
 

@@ -60,8 +60,8 @@ export function openJournal(dir: string, options: { logBytesMax?: number } = {})
   const apply = (line: Line) => {
     if (line.r > revision) revision = line.r;
     if (line.c === undefined || line.k === undefined) return;
-    let collection = collections.get(line.c);
-    if (collection === undefined) collections.set(line.c, (collection = new Map()));
+    const collection = collections.get(line.c) ?? new Map<string, StoredObject>();
+    collections.set(line.c, collection);
     if (line.o === undefined) collection.delete(line.k);
     else collection.set(line.k, line.o);
   };

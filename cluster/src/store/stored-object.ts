@@ -36,7 +36,6 @@ export interface StoredMetadata {
   managedFields?: ManagedFieldsEntry[];
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: objects are of any kind; schemas say what is in them
 export type Fields = Record<string, any>;
 
 export interface StoredObject extends Fields {
