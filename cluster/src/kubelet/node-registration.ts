@@ -41,9 +41,8 @@ export async function registerNode(client: Client, facts: NodeFacts): Promise<vo
     if (MeshError.from(error).code !== 'ALREADY_EXISTS') throw error;
     await client.patch(NODES, facts.name, undefined, { metadata: { labels }, spec }, 'merge');
   }
-  await client.patch(NODES, facts.name, undefined, { status: nodeStatus(facts) }, 'strategic', {
-    subresource: 'status',
-  });
+  // Not a strategic merge: its key for addresses is their type, so that two of one type become one.
+  await client.patch(NODES, facts.name, undefined, { status: nodeStatus(facts) }, 'merge', { subresource: 'status' });
 }
 
 /** Renews the Lease until the signal is aborted. */
