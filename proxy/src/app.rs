@@ -46,7 +46,7 @@ pub fn run() -> ExitCode {
 async fn serve(config: Arc<Config>) -> Result<(), BoxError> {
     let metrics = Registry::new(config.metrics_retain_idle);
     process::register(&metrics);
-    let admin = Admin::new(&config.admin, metrics.clone());
+    let admin = Admin::new(config.clone(), metrics.clone());
     let listener = TcpListener::bind(config.admin.listen)
         .await
         .map_err(|e| format!("listen on {} for the admin server: {e}", config.admin.listen))?;
@@ -103,6 +103,7 @@ async fn start(config: Arc<Config>, metrics: Registry, admin: Admin, drain: drai
 
     let control = Control::new(config.clone(), connector, &metrics);
     control.watch_eager_ports();
+    admin.join_mesh(identity.clone(), &control);
     workers::start(&config, &control, &identity, &metrics, drain)?;
     admin.set_ready();
     Ok(())

@@ -57,11 +57,13 @@ struct Inner {
     runtime: Handle,
     destination: (Client, StreamMetrics),
     policy: (Client, StreamMetrics),
-    outbound: Mutex<HashMap<Destination, Entry<Arc<watch::Sender<State>>>>>,
-    endpoints: Mutex<HashMap<Arc<str>, Entry<Endpoints>>>,
-    inbound: Mutex<HashMap<u16, Entry<Arc<watch::Sender<Arc<ServerPolicy>>>>>>,
+    outbound: Cache<Destination, Arc<watch::Sender<State>>>,
+    endpoints: Cache<Arc<str>, Endpoints>,
+    inbound: Cache<u16, Arc<watch::Sender<Arc<ServerPolicy>>>>,
     is_sweeping: AtomicBool,
 }
+
+type Cache<K, V> = Mutex<HashMap<K, Entry<V>>>;
 
 /// One cached look-up and the task that keeps it current; the task ends with it.
 struct Entry<V> {
@@ -272,12 +274,7 @@ impl Inner {
     }
 }
 
-fn sweep<K: Eq + Hash, V>(
-    all: &Mutex<HashMap<K, Entry<V>>>,
-    now: Instant,
-    idle: Duration,
-    is_held: impl Fn(&K, &V) -> bool,
-) -> usize {
+fn sweep<K: Eq + Hash, V>(all: &Cache<K, V>, now: Instant, idle: Duration, is_held: impl Fn(&K, &V) -> bool) -> usize {
     let mut all = lock(all);
     all.retain(|key, entry| {
         if is_held(key, &entry.value) {

@@ -1,5 +1,12 @@
 //! Our own fields of control-plane messages: the same messages with only fields numbered from 50000, which stock proxies and
-//! control planes skip. `api/proto/tulle.proto` is their definition.
+//! control planes skip. `api/proto/tulle/overlay.proto` is their definition.
+
+use std::fmt::Debug;
+
+/// A message of our own fields; all absent is its default.
+pub trait Overlay: prost::Message + Default + PartialEq + Debug + 'static {}
+
+impl<T: prost::Message + Default + PartialEq + Debug + 'static> Overlay for T {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct InboundServer {

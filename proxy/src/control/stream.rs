@@ -4,6 +4,7 @@
 use super::backoff::Attempts;
 use super::client::Client;
 use super::metrics::StreamMetrics;
+use super::overlay::Overlay;
 use crate::config::StreamLimits;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +16,14 @@ pub struct Heard<M, O> {
     pub overlay: O,
     /// The first one since the stream was (re)opened.
     pub is_first: bool,
+}
+
+impl<M, O: Overlay> Heard<M, O> {
+    fn trace(&self, path: &str) {
+        if self.overlay != O::default() {
+            log::trace!(target: "control", "{path}: {:?}", self.overlay);
+        }
+    }
 }
 
 pub struct Follow<Q> {
@@ -43,7 +52,7 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
     pub async fn run<M, O>(mut self, mut hear: impl FnMut(Heard<M, O>)) -> Status
     where
         M: prost::Message + Default + Send + 'static,
-        O: prost::Message + Default + Send + 'static,
+        O: Overlay,
     {
         loop {
             let started = Instant::now();
@@ -74,7 +83,7 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
     ) -> Result<(), Status>
     where
         M: prost::Message + Default + Send + 'static,
-        O: prost::Message + Default + Send + 'static,
+        O: Overlay,
     {
         let limits = if self.client.is_local() { StreamLimits::default() } else { self.limits };
         let by = |from: Instant, limit: Option<Duration>| limit.map(|limit| from + limit);
@@ -87,7 +96,9 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
             let deadline = if *count == 0 { first } else { earlier(by(Instant::now(), limits.idle), lifetime) };
             match until(deadline, stream.message()).await {
                 Some(Ok(Some((message, overlay)))) => {
-                    hear(Heard { message, overlay, is_first: *count == 0 });
+                    let heard = Heard { message, overlay, is_first: *count == 0 };
+                    heard.trace(self.path);
+                    hear(heard);
                     *count += 1;
                 }
                 Some(Ok(None)) => return Ok(()),
