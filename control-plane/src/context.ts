@@ -60,6 +60,7 @@ async function startComponents(
   const notReady = () => [...missing].flatMap(([name, isMissing]) => (isMissing() ? [name] : []));
   const admin = stack.use(await startAdmin({ address: config.adminAddress, metrics, notReady }));
   ports.admin = admin.port;
+  loggers.of('main').info({ port: admin.port }, 'admin server listens');
 
   const mesh = meshSettings(config);
   if (has('destination') || has('policy')) {

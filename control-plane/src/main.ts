@@ -43,6 +43,9 @@ try {
   logger.info('stopping');
   setTimeout(() => process.exit(1), STOP_GRACE_MS).unref();
 } catch (cause) {
-  logger.fatal({ error: MeshError.from(cause).message }, 'control plane failed');
-  process.exitCode = 1;
+  // A start that waits for the API server fails when it is told to stop.
+  if (!stopping.signal.aborted) {
+    logger.fatal({ error: MeshError.from(cause).message }, 'control plane failed');
+    process.exitCode = 1;
+  }
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import test from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
@@ -84,4 +85,16 @@ test('outlives bytes that are no HTTP/2', async () => {
   const [first] = [await client.get({ path: 'x' }, { signal: stopping.signal })[Symbol.asyncIterator]().next()];
   assert.equal(first.done, false);
   stopping.abort();
+});
+
+test('frees the stream of a client that cancels', async () => {
+  const { server, client, metrics } = await start(() => undefined);
+  await using _ = server;
+  const stopping = new AbortController();
+  const iterator = client.get({ path: 'x' }, { signal: stopping.signal })[Symbol.asyncIterator]();
+  await iterator.next();
+  assert.match(metrics.render(), /grpc_server_open_streams\{[^}]*\} 1\n/);
+  stopping.abort();
+  await assert.rejects(iterator.next());
+  while (!/grpc_server_open_streams\{[^}]*\} 0\n/.test(metrics.render())) await setImmediate();
 });

@@ -31,10 +31,7 @@ export async function startTestControlPlane(
 ): Promise<TestControlPlane> {
   const kubernetes = await startFakeKubernetes(t);
   options.prepare?.(kubernetes);
-  const folder = mkdtempSync(join(tmpdir(), 'tulle-control-plane-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const kubeconfig = join(folder, 'kubeconfig');
-  writeFileSync(kubeconfig, kubeconfigFor(kubernetes.url));
+  const kubeconfig = writeKubeconfig(t, kubernetes.url);
   const addresses = ['identity', 'destination', 'policy', 'admin'].map((name) => `--${name}-addr=127.0.0.1:0`);
   const config = parseConfig(
     [
@@ -68,15 +65,21 @@ export async function startTestControlPlane(
   };
 }
 
-function kubeconfigFor(server: string): string {
-  return JSON.stringify({
+/** The path of a kubeconfig that lasts as long as the test. */
+export function writeKubeconfig(t: TestContext, server: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tulle-control-plane-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const config = {
     apiVersion: 'v1',
     kind: 'Config',
     clusters: [{ name: 'fake', cluster: { server } }],
     users: [{ name: 'fake', user: {} }],
     contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'fake', namespace: 'linkerd' } }],
     'current-context': 'fake',
-  });
+  };
+  const path = join(folder, 'kubeconfig');
+  writeFileSync(path, JSON.stringify(config));
+  return path;
 }
 
 /** A stream read message by message; it ends with the test, before the control plane. */
