@@ -18,7 +18,7 @@ import {
   STATEFUL_SETS,
   type StatefulSet,
 } from '@tulle/api';
-import { startHollowCluster, status } from './testing/hollow-cluster.ts';
+import { reached, startHollowCluster, status } from './testing/hollow-cluster.ts';
 
 const labels = { app: 'a' };
 const container = { name: 'c', image: 'i:1' };
@@ -41,6 +41,7 @@ test('a StatefulSet makes its pods in order, with names that last, and updates t
     one?.status?.readyReplicas === one?.spec?.replicas &&
     one?.status?.currentRevision === one?.status?.updateRevision;
   await until<StatefulSet>(STATEFUL_SETS, isDone);
+  await reached(pods, () => order.length === 3);
   assert.deepEqual(order, ['db-0', 'db-1', 'db-2']);
   assert.equal(pods.get(`${namespace}/db-1`)?.spec?.hostname, 'db-1');
   assert.equal(pods.get(`${namespace}/db-1`)?.spec?.subdomain, 'db');
@@ -48,24 +49,12 @@ test('a StatefulSet makes its pods in order, with names that last, and updates t
   const image = { spec: { template: { spec: { containers: [{ name: 'c', image: 'i:2' }] } } } };
   await client.patch(STATEFUL_SETS, 'db', namespace, image, 'strategic');
   await until<StatefulSet>(STATEFUL_SETS, isDone);
+  await reached(pods, () => order.length === 6);
   assert.deepEqual(order.slice(3), ['db-2', 'db-1', 'db-0']);
   await until(CONTROLLER_REVISIONS, (all) => all.length === 2);
 
   await client.patch(STATEFUL_SETS, 'db', namespace, { spec: { replicas: 1 } }, 'merge');
   await until<Pod>(PODS, (all) => names(all).join() === 'db-0');
-});
-
-test('a StatefulSet that wants volumes of its own says that it cannot have them', async (t) => {
-  const { client, namespace, until } = await startHollowCluster(t);
-  const claim = {
-    metadata: { name: 'data' },
-    spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
-  };
-  const spec = { serviceName: 'db', selector, template, volumeClaimTemplates: [claim] };
-  await client.create(STATEFUL_SETS, { metadata: { name: 'db' }, spec }, { namespace });
-  await until<CoreEvent>(CORE_EVENTS, (all) =>
-    all.some(({ message }) => message?.includes('volumeClaimTemplates are not supported')),
-  );
 });
 
 test('a DaemonSet has one pod on every node that fits, and rolls over node by node', async (t) => {

@@ -12,7 +12,7 @@ import {
 } from '@tulle/api';
 import { controllerOf } from '../ownership.ts';
 import { isPodReady } from '../pod-state.ts';
-import { type HollowCluster, startHollowCluster, status } from '../testing/hollow-cluster.ts';
+import { type HollowCluster, reached, startHollowCluster, status } from '../testing/hollow-cluster.ts';
 import { REVISION } from './revisions.ts';
 
 const labels = { app: 'web' };
@@ -64,7 +64,7 @@ test('a rolling update stays within its bounds and ends with the new pods alone'
   });
   await setImage(cluster, 'web:2');
   await until<Deployment>(DEPLOYMENTS, isDone);
-  assert.deepEqual(images(pods.list().filter(({ metadata }) => !metadata.deletionTimestamp)), ['web:2']);
+  await until<Pod>(PODS, (all) => all.length === 4 && images(all).join() === 'web:2');
   assert.ok(least >= 4, `only ${least} were ready`);
   assert.ok(most <= 5, `${most} at once`);
 });
@@ -102,7 +102,7 @@ test('Recreate starts the new pods when the last old one is gone', async (t) => 
   });
   await setImage(cluster, 'web:2');
   await until<Deployment>(DEPLOYMENTS, isDone);
-  assert.deepEqual(images(pods.list()), ['web:2']);
+  assert.deepEqual(images(await reached(pods, (all) => all.length === 2 && all.every(isPodReady))), ['web:2']);
   assert.deepEqual(mixed, []);
 });
 

@@ -17,7 +17,7 @@ import {
 import { matchesLabels } from '@tulle/client';
 import { type ControllerContext, enqueueController, enqueueEach } from '../controller-context.ts';
 import { controllerReference } from '../ownership.ts';
-import { endpointsObject, LAST_CHANGE, lastChange } from './endpoints-object.ts';
+import { MANAGED_BY as ENDPOINTS_MANAGED_BY, endpointsObject, LAST_CHANGE, lastChange } from './endpoints-object.ts';
 import { addressTypesOf, type EndpointGroup, endpointGroups } from './service-endpoints.ts';
 import { sliceDifference } from './slice-difference.ts';
 import { withHints } from './topology-hints.ts';
@@ -41,7 +41,7 @@ export function startEndpointController(context: ControllerContext): void {
   enqueueEach(services, queue);
   enqueueController(slices, SERVICES, queue);
   endpoints.subscribe(({ object }) => {
-    if (services.get(objectKey(object))) queue.add(objectKey(object));
+    if (services.get(objectKey(object)) || isOurs(object)) queue.add(objectKey(object));
   });
   pods.subscribe(({ object, old }) => {
     for (const service of services.inNamespace(object.metadata.namespace ?? '')) {
@@ -66,7 +66,10 @@ export function startEndpointController(context: ControllerContext): void {
 
   async function sync(key: string): Promise<void> {
     const service = services.get(key);
-    // Without its Service, a slice goes by garbage collection; without a selector, it is somebody else's.
+    // Slices are owned by the Service and go with it; an Endpoints object is only named like it.
+    const left = service ? undefined : endpoints.get(key);
+    if (left && isOurs(left)) await endpoints.delete(left);
+    // Without a selector, they are somebody else's.
     if (!service?.spec?.selector || service.metadata.deletionTimestamp || service.spec.type === 'ExternalName') return;
     const selected = pods.inNamespace(service.metadata.namespace ?? '').filter((pod) => selects(service, pod));
     const groups = endpointGroups(service, selected, (name) => nodes.get(name));
@@ -129,6 +132,10 @@ export function startEndpointController(context: ControllerContext): void {
   services.subscribe(({ object, isDeleted }) => {
     if (isDeleted) troubles.delete(object.metadata.uid ?? '');
   });
+}
+
+function isOurs({ metadata }: Endpoints): boolean {
+  return metadata.labels?.[ENDPOINTS_MANAGED_BY] === 'endpoint-controller' && !metadata.deletionTimestamp;
 }
 
 function selects({ spec }: Service, pod: Pod): boolean {

@@ -8,8 +8,9 @@ type Address = NonNullable<Subset['addresses']>[number];
 
 /** What an Endpoints object may hold; more are cut off, and an annotation says so. */
 const ADDRESSES_MAX = 1_000;
-export const OVER_CAPACITY = 'endpoints.kubernetes.io/over-capacity';
+const OVER_CAPACITY = 'endpoints.kubernetes.io/over-capacity';
 export const LAST_CHANGE = 'endpoints.kubernetes.io/last-change-trigger-time';
+export const MANAGED_BY = 'endpoints.kubernetes.io/managed-by';
 const HEADLESS = 'service.kubernetes.io/headless';
 
 /** The object without what the server adds; a pod on its way out is in no list. */
@@ -55,7 +56,7 @@ export function endpointsObject(service: Service, groups: EndpointGroup[]): Endp
       labels: {
         ...labels,
         ...(service.spec?.clusterIP === 'None' ? { [HEADLESS]: '' } : {}),
-        'endpoints.kubernetes.io/managed-by': 'endpoint-controller',
+        [MANAGED_BY]: 'endpoint-controller',
       },
       ...(isCut ? { annotations: { [OVER_CAPACITY]: 'truncated' } } : {}),
     },

@@ -1,4 +1,4 @@
-/** StatefulSets: pods with stable names, made and replaced in order. Volumes of their own are not supported. */
+/** StatefulSets: pods with stable names, made and replaced in order. The API server refuses those with volumes of their own. */
 
 import {
   CONTROLLER_REVISIONS,
@@ -37,11 +37,6 @@ export function startStatefulSetController(context: ControllerContext): void {
   async function sync(key: string): Promise<void> {
     const set = sets.get(key);
     if (!set?.spec || set.metadata.deletionTimestamp) return;
-    if (set.spec.volumeClaimTemplates?.length) {
-      const message = 'volumeClaimTemplates are not supported by this cluster: no pods are created';
-      recorder.record(set, 'Warning', 'FailedCreate', message);
-      return;
-    }
     const claimed = await claim(pods, STATEFUL_SETS, set, set.spec.selector);
     const own = claimed.filter((pod) => ordinalOf(pod, set) >= 0);
     const ensured = await ensureRevision(revisions, STATEFUL_SETS, set as never, set.status?.collisionCount ?? 0);

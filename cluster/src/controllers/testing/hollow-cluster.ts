@@ -5,7 +5,17 @@
 
 import { setMaxListeners } from 'node:events';
 import type { TestContext } from 'node:test';
-import { type Kind, type KubeObject, MeshError, NAMESPACES, NODES, objectKey, PODS, type Pod } from '@tulle/api';
+import {
+  type Kind,
+  type KubeObject,
+  MeshError,
+  NAMESPACES,
+  NODES,
+  objectKey,
+  PODS,
+  type Pod,
+  SERVICE_ACCOUNTS,
+} from '@tulle/api';
 import { type Client, createClient, type Reflector, startReflector } from '@tulle/client';
 import { type ApiServer, startApiServer } from '../../apiserver/server.ts';
 import { startControllers } from '../start-controllers.ts';
@@ -31,6 +41,8 @@ export interface HollowCluster {
 
 /** A test that waits longer has failed. */
 const WAIT_MS_MAX = 10_000;
+/** Of the objects in the message of a failed wait. */
+const STATE_CHARS_MAX = 6_000;
 
 let serial = 0;
 
@@ -39,7 +51,6 @@ export async function startHollowCluster(t: TestContext, options: HollowOptions 
   setMaxListeners(0, stop.signal);
   const now = options.now ?? Date.now;
   const server = await startApiServer({ listen: [{ host: '127.0.0.1', port: 0 }], now });
-  t.after(() => server[Symbol.asyncDispose]());
   const admin = await server.pki.issueClient('admin', ['system:masters']);
   const { caPem } = server.pki;
   const client = createClient({
@@ -49,15 +60,20 @@ export async function startHollowCluster(t: TestContext, options: HollowOptions 
     clientKeyPem: admin.keyPem,
     namespace: 'default',
   });
-  t.after(() => {
+  t.after(async () => {
     stop.abort();
     client.close();
+    // The server sees its connections closed before it stops.
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    await server[Symbol.asyncDispose]();
   });
   for (const { name, labels = {} } of options.nodes ?? [{ name: 'n1' }]) await createNode(client, name, labels);
   startControllers({ client, signal: stop.signal, now });
   const agent = startAgent(client, options.run ?? runsAndIsReady, stop.signal);
   const namespace = `test-${serial++}`;
   await client.create(NAMESPACES, { metadata: { name: namespace } });
+  // Pods are refused until their service account is there.
+  await until(client, SERVICE_ACCOUNTS, namespace, (all) => all.length > 0);
 
   const reflector = <T extends KubeObject>(kind: Kind) => startReflector<T>(client, kind, { namespace }, stop.signal);
   return {
@@ -70,34 +86,46 @@ export async function startHollowCluster(t: TestContext, options: HollowOptions 
   };
 }
 
+/** Starts with a list of its own: what the test has just done is in it. */
 async function until<T extends KubeObject>(
   client: Client,
   kind: Kind,
   namespace: string,
   isReached: (objects: T[]) => boolean,
 ): Promise<T[]> {
-  const done = new AbortController();
   const selection = kind.namespaced ? { namespace } : {};
-  const reflector = startReflector<T>(client, kind, selection, done.signal);
-  const reached = Promise.withResolvers<T[]>();
-  const timer = setTimeout(() => {
-    const state = JSON.stringify(reflector.list(), null, 1).slice(0, 6_000);
-    reached.reject(
-      new MeshError('DEADLINE_EXCEEDED', `wait for ${kind.plural}: ${isReached} does not hold of ${state}`),
-    );
-  }, WAIT_MS_MAX);
-  const look = () => {
-    const objects = reflector.list().sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
-    if (isReached(objects)) reached.resolve(objects);
-  };
-  reflector.synced.then(look, () => {});
-  reflector.subscribe(look);
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), WAIT_MS_MAX);
+  const { items, resourceVersion } = await client.list<T>(kind, selection);
+  const objects = new Map(items.map((object) => [objectKey(object), object]));
+  const present = () => [...objects.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   try {
-    return await reached.promise;
+    if (isReached(present())) return present();
+    for await (const { type, object } of client.watch<T>(kind, { ...selection, resourceVersion }, stop.signal)) {
+      if (type === 'BOOKMARK') continue;
+      if (type === 'DELETED') objects.delete(objectKey(object));
+      else objects.set(objectKey(object), object);
+      if (isReached(present())) return present();
+    }
+    throw new MeshError('CANCELLED', 'the watch has ended');
+  } catch (cause) {
+    const state = JSON.stringify(present(), null, 1).slice(0, STATE_CHARS_MAX);
+    throw new MeshError('DEADLINE_EXCEEDED', `wait for ${kind.plural}: ${isReached} does not hold of ${state}`, {
+      cause,
+    });
   } finally {
     clearTimeout(timer);
-    done.abort();
+    stop.abort();
   }
+}
+
+/** Resolves when the reflector's store is as the test waits for it. */
+export function reached<T>(reflector: Reflector<T>, isReached: (objects: T[]) => boolean): Promise<T[]> {
+  return new Promise((resolve) => {
+    reflector.subscribe(() => {
+      if (isReached(reflector.list())) resolve(reflector.list());
+    });
+  });
 }
 
 function runsAndIsReady(): Pod['status'] {
@@ -154,8 +182,4 @@ function startAgent(client: Client, run: (pod: Pod) => Pod['status'] | undefined
       for (const pod of pods.list()) void look(pod);
     },
   };
-}
-
-export function keysOf(objects: KubeObject[]): string[] {
-  return objects.map(objectKey);
 }
