@@ -52,7 +52,9 @@ test('is ready once it knows the cluster, and ends on SIGTERM', async (t) => {
   assert.deepEqual(await get('/ready'), [200, 'ready\n']);
   assert.deepEqual(await get('/live'), [200, 'live\n']);
   assert.equal((await get('/nothing'))[0], 404);
-  assert.match((await get('/metrics'))[1], /^workload_index_size\{table="pods"\} 0$/m);
+  const [, metrics] = await get('/metrics');
+  assert.match(metrics, /^workload_index_size\{table="pods"\} 0$/m);
+  assert.match(metrics, /^process_resident_memory_bytes [1-9]\d{6,}$/m);
   child.kill('SIGTERM');
   const [code] = await once(child, 'close');
   assert.equal(code, 0);
