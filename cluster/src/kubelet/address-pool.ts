@@ -1,7 +1,7 @@
 /** Hands out the addresses of a node's range of pods, round and round, so that one is not used again soon. */
 
 import { MeshError } from '@tulle/api';
-import { isIpv6 } from '../network/interfaces.ts';
+import { addressAt, isIpv6 } from '../network/interfaces.ts';
 
 /** The range itself, and the node's own address. */
 const RESERVED = 2;
@@ -35,11 +35,4 @@ export class AddressPool {
   release(offset: number): void {
     this.#used.delete(offset);
   }
-}
-
-function addressAt(cidr: string, offset: number): string {
-  const base = cidr.slice(0, cidr.indexOf('/'));
-  if (isIpv6(base)) return `${base.replace(/::$/, '')}::${offset.toString(16)}`;
-  const number = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) + offset;
-  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
 }

@@ -1,6 +1,6 @@
 /** Starts, watches and stops the containers of one pod. What is to run and when is decided in `pod-worker.ts`. */
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MeshError, type Pod } from '@tulle/api';
 import type { ContainerSpec, ProcessExit, ProcessSpec } from '../sandbox/pod-runtime.ts';
@@ -262,7 +262,8 @@ export class ContainerRunner {
       this.event('Warning', 'SingleUid', warning, c);
     process.env = [...env].map(([key, value]) => `${key}=${value}`);
     const terminationLog = join(sandbox.folder, `${c.name}.termination`);
-    await writeFile(terminationLog, '', { mode: 0o666 });
+    await writeFile(terminationLog, '');
+    await chmod(terminationLog, 0o666);
     return {
       container: `${sandbox.id}/${c.name}/${c.restartCount}-${c.attempt}`,
       sandbox: sandbox.id,

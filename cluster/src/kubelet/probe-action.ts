@@ -34,7 +34,7 @@ const SERVING = 1;
 
 /** Resolves when it succeeds; else throws a MeshError whose message is what an event shows. */
 export async function runAction(action: Action, target: ActionTarget, timeoutMs: number): Promise<void> {
-  const signal = AbortSignal.timeout(timeoutMs);
+  const signal = AbortSignal.timeout(Math.ceil(timeoutMs));
   try {
     if (action.httpGet) await httpGet(action.httpGet, target, signal);
     else if (action.tcpSocket) await tcpConnect(action.tcpSocket, target, signal);

@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { SocketAddress } from 'node:net';
 import { MeshError } from '@tulle/api';
 
 export interface NetworkLayout {
@@ -47,8 +48,18 @@ export function usableAddresses(addressesOrCidrs: string[]): string[] {
 
 /** The node's own address in a range of pods: the first one, also the pods' gateway. */
 export function gatewayOf(cidr: string): string {
+  return addressAt(cidr, 1);
+}
+
+/** The address at an offset (at most 65535) in a range, in its usual text form. */
+export function addressAt(cidr: string, offset: number): string {
   const base = cidr.slice(0, cidr.indexOf('/'));
-  return isIpv6(base) ? `${base.replace(/::$/, '')}::1` : base.replace(/\d+$/, (last) => String(Number(last) + 1));
+  if (isIpv6(base)) {
+    const address = `${base.replace(/::$/, '')}::${offset.toString(16)}`;
+    return new SocketAddress({ address, family: 'ipv6' }).address;
+  }
+  const number = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) + offset;
+  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
 }
 
 /** Makes the bridge, once per network namespace. */
