@@ -369,3 +369,70 @@ fn parse_id(text: &str) -> Result<Arc<str>, String> {
 fn parse_anchors(text: &str) -> Result<Arc<str>, String> {
     crate::tls::parse_trust_anchors(text).map(|_| text.into()).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &[(&str, &str)]) -> Result<Config, Problems> {
+        let anchor = rcgen::generate_simple_self_signed(["anchor".to_owned()]).expect("a certificate").cert.pem();
+        let required = [
+            ("DESTINATION_SVC_ADDR", "linkerd-dst-headless.linkerd.svc.cluster.local.:8086"),
+            ("DESTINATION_SVC_NAME", "destination.linkerd.serviceaccount.identity.linkerd.cluster.local"),
+            ("POLICY_SVC_ADDR", "localhost.:8090"),
+            ("IDENTITY_SVC_ADDR", "127.0.0.1:8080"),
+            ("POLICY_WORKLOAD", "ns:pod"),
+            ("IDENTITY_DIR", "/identity"),
+            ("IDENTITY_TRUST_ANCHORS", anchor.as_str()),
+            ("IDENTITY_TOKEN_FILE", "/token"),
+            ("IDENTITY_LOCAL_NAME", "web.ns.serviceaccount.identity.linkerd.cluster.local"),
+        ];
+        let all = required.iter().chain(more).map(|(k, v)| (format!("LINKERD2_PROXY_{k}"), (*v).to_owned()));
+        Config::read(Environment::new(all))
+    }
+
+    fn problem(more: &[(&str, &str)]) -> String {
+        read(more).expect_err("a problem").to_string()
+    }
+
+    #[test]
+    fn what_is_not_set_has_the_contracts_default() {
+        let config = read(&[]).expect("valid");
+        assert_eq!(config.outbound.common.listen, [SocketAddr::from(([127, 0, 0, 1], 4140))]);
+        assert_eq!(config.inbound.common.connect_timeout, Duration::from_millis(300));
+        assert_eq!(config.inbound.common.discovery_idle_timeout, 90 * SECOND);
+        assert_eq!(config.inbound.default_policy, DefaultPolicy::AllUnauthenticated);
+        assert_eq!((config.shutdown_grace_period, config.metrics_retain_idle), (120 * SECOND, 600 * SECOND));
+        assert!(config.tap.is_none() && config.access_log.is_none() && config.cores.workers == 1);
+    }
+
+    #[test]
+    fn services_of_this_machine_need_no_identity() {
+        let config = read(&[]).expect("valid");
+        assert!(config.control.destination.identity.is_some());
+        assert!(config.control.policy.identity.is_none() && config.identity.service.identity.is_none());
+        assert!(problem(&[("POLICY_SVC_ADDR", "policy:8090")]).contains("LINKERD2_PROXY_POLICY_SVC_NAME: is required"));
+    }
+
+    #[test]
+    fn listen_addresses_win_over_the_single_one() {
+        let config = read(&[("OUTBOUND_LISTEN_ADDR", "127.0.0.1:1"), ("OUTBOUND_LISTEN_ADDRS", "127.0.0.1:2,[::1]:2")]);
+        assert_eq!(config.expect("valid").outbound.common.listen.len(), 2);
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_problems() {
+        assert!(problem(&[("INBOUND_DEFAULT_POLICY", "cluster-authenticated")]).contains("POLICY_CLUSTER_NETWORKS"));
+        assert!(problem(&[("IDENTITY_SERVER_ID", "spiffe://td/x")]).contains("IDENTITY_SERVER_NAME"));
+        let backwards = [("CONTROL_STREAM_INITIAL_TIMEOUT", "5m"), ("CONTROL_STREAM_IDLE_TIMEOUT", "3s")];
+        assert!(problem(&backwards).contains("CONTROL_STREAM_INITIAL_TIMEOUT"));
+        let both = problem(&[("INBOUND_MAX_IN_FLIGHT", "-1"), ("OUTBOUND_DETECT_TIMEOUT", "10")]);
+        assert_eq!(both.lines().count(), 2, "{both}");
+    }
+
+    #[test]
+    fn empty_stream_limits_are_none() {
+        let config = read(&[("CONTROL_STREAM_LIFETIME", ""), ("CONTROL_STREAM_IDLE_TIMEOUT", "5m")]).expect("valid");
+        assert_eq!((config.control.stream.lifetime, config.control.stream.idle), (None, Some(300 * SECOND)));
+    }
+}

@@ -3,8 +3,9 @@
 use super::model::outbound::Backoff;
 use std::time::Duration;
 
-/// Control planes on the same machine are back soon after a restart.
-const LOCAL_MAX: Duration = Duration::from_secs(10);
+/// However long the control plane is away, its return is noticed within this time: it costs one connection attempt, and
+/// what is not noticed are endpoints that have gone.
+const STREAM_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub struct Attempts {
@@ -13,11 +14,13 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    pub fn new(mut backoff: Backoff, is_local: bool) -> Self {
-        if is_local {
-            backoff.max = backoff.max.min(LOCAL_MAX);
-        }
+    pub fn new(backoff: Backoff) -> Self {
         Self { backoff, failed: 0 }
+    }
+
+    /// For streams: outbound connections may wait longer than these.
+    pub fn of_stream(backoff: Backoff) -> Self {
+        Self::new(Backoff { max: backoff.max.min(STREAM_MAX), ..backoff })
     }
 
     /// After a success the next failure waits the minimum again.

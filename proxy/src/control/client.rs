@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Status, Streaming};
 
@@ -30,6 +31,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Names beyond these are not tried in one attempt; the next one starts elsewhere.
 const CONNECTS_PER_ATTEMPT_MAX: usize = 8;
 
+/// The endpoints of the largest Services come in one message, at some 300 bytes each.
+const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -37,7 +41,16 @@ struct Inner {
     addr: ControlAddr,
     origin: http::Uri,
     connector: Connector,
-    connection: Mutex<Option<SendRequest<Body>>>,
+    connection: Mutex<Connection>,
+    /// Counts the connections that were opened.
+    opened: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Connection {
+    sender: Option<SendRequest<Body>>,
+    /// When the last attempt failed, and why.
+    failed: Option<(Instant, Arc<str>)>,
 }
 
 /// What all clients of control-plane services share.
@@ -58,7 +71,8 @@ impl Client {
             .path_and_query("/")
             .build()
             .unwrap_or_else(|_| http::Uri::from_static("http://control-plane/"));
-        Self(Arc::new(Inner { addr, origin, connector, connection: Mutex::new(None) }))
+        let (opened, _) = watch::channel(0);
+        Self(Arc::new(Inner { addr, origin, connector, connection: Mutex::default(), opened }))
     }
 
     pub fn is_local(&self) -> bool {
@@ -77,7 +91,7 @@ impl Client {
         O: prost::Message + Default + Send + 'static,
     {
         let path = PathAndQuery::from_static(path);
-        let mut grpc = tonic::client::Grpc::with_origin(self.clone(), self.0.origin.clone());
+        let mut grpc = self.grpc();
         let response = grpc.server_streaming(tonic::Request::new(request), path, PairCodec::default()).await?;
         Ok(response.into_inner())
     }
@@ -89,14 +103,24 @@ impl Client {
         M: prost::Message + Default + Send + 'static,
     {
         let path = PathAndQuery::from_static(path);
-        let mut grpc = tonic::client::Grpc::with_origin(self.clone(), self.0.origin.clone());
+        let mut grpc = self.grpc();
         let response = grpc.unary(tonic::Request::new(request), path, PairCodec::<Q, M, ()>::default()).await?;
         Ok(response.into_inner().0)
     }
 
+    fn grpc(&self) -> tonic::client::Grpc<Self> {
+        tonic::client::Grpc::with_origin(self.clone(), self.0.origin.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
     /// Lets go of the connection; the next call opens another.
     pub async fn close(&self) {
-        *self.0.connection.lock().await = None;
+        *self.0.connection.lock().await = Connection::default();
+    }
+
+    /// Word of every connection that is opened from now on: what waits to ask again may do so.
+    pub fn watch_opened(&self) -> watch::Receiver<u64> {
+        self.0.opened.subscribe()
     }
 
     async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Incoming>, BoxError> {
@@ -104,19 +128,34 @@ impl Client {
         Ok(sender.send_request(request).await?)
     }
 
-    /// The open connection, or a new one. Callers wait for one another, so that only one is opened.
+    /// The open connection, or a new one. Callers wait for one attempt together and share its failure, or a service that is
+    /// away would be tried once for every one of them.
     async fn connection(&self) -> Result<SendRequest<Body>, BoxError> {
+        let asked = Instant::now();
         let mut connection = self.0.connection.lock().await;
-        if let Some(sender) = connection.as_mut()
+        if let Some(sender) = connection.sender.as_mut()
             && !sender.is_closed()
             && sender.ready().await.is_ok()
         {
             return Ok(sender.clone());
         }
-        *connection = None;
-        let sender = self.0.connector.connect(&self.0.addr).await?;
-        *connection = Some(sender.clone());
-        Ok(sender)
+        if let Some((at, why)) = &connection.failed
+            && *at >= asked
+        {
+            return Err(why.to_string().into());
+        }
+        *connection = Connection::default();
+        match self.0.connector.connect(&self.0.addr).await {
+            Ok(sender) => {
+                connection.sender = Some(sender.clone());
+                self.0.opened.send_modify(|count| *count += 1);
+                Ok(sender)
+            }
+            Err(error) => {
+                connection.failed = Some((Instant::now(), error.to_string().into()));
+                Err(error)
+            }
+        }
     }
 }
 

@@ -128,8 +128,7 @@ impl Renewal {
         let counters = Counters::new(&self.metrics);
         let own = PeerId::parse(&self.config.local_id);
         let max = self.config.min_refresh.max(FIRST_RETRY);
-        let mut attempts =
-            Attempts::new(Backoff { min: FIRST_RETRY, max, jitter: 0.1, respect_retry_after: false }, true);
+        let mut attempts = Attempts::new(Backoff { min: FIRST_RETRY, max, jitter: 0.1, respect_retry_after: false });
         loop {
             let result = tokio::time::timeout(CERTIFY_TIMEOUT, self.certify(&own)).await;
             // Certificates are rare; a connection in between would only cost memory here and there.

@@ -163,7 +163,10 @@ impl Control {
             Ok(State::Known(target)) => Ok(target.clone()),
             Ok(State::Refused(error)) => {
                 // The next connection asks anew.
-                lock(&self.0.outbound).remove(&destination);
+                let mut all = lock(&self.0.outbound);
+                if all.get(&destination).is_some_and(|e| matches!(*e.value.borrow(), State::Refused(_))) {
+                    all.remove(&destination);
+                }
                 Err(error.clone())
             }
             Ok(State::Waiting) | Err(_) => Err(DiscoveryError("the look-up was given up".into())),
@@ -219,7 +222,7 @@ impl Control {
         is_final: fn(Code) -> bool,
     ) -> Follow<Q> {
         Follow {
-            attempts: Attempts::new(self.0.config.control.backoff, client.is_local()),
+            attempts: Attempts::of_stream(self.0.config.control.backoff),
             client: client.clone(),
             metrics: metrics.clone(),
             limits: self.0.config.control.stream,

@@ -71,7 +71,12 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
             if count > 0 {
                 self.attempts.reset();
             }
-            self.attempts.wait().await;
+            // Another stream may find the control plane back.
+            let mut opened = self.client.watch_opened();
+            tokio::select! {
+                () = self.attempts.wait() => {}
+                Ok(()) = opened.changed() => {}
+            }
         }
     }
 
