@@ -1,7 +1,7 @@
 /** The objects in a manifest and where the pod, or the template of pods, is in each. */
 
 import type { PodLike } from '@tulle/control-plane/injector/inject-pod.ts';
-import { type Document, isAlias, isMap, isSeq } from 'yaml';
+import { type Document, isMap, isSeq } from 'yaml';
 import type { Path } from './documents.ts';
 
 export interface ManifestObject {
@@ -55,12 +55,10 @@ function describe(document: Document, path: Path, object: any): ManifestObject {
   };
 }
 
-/** Deletes what is at a path and, where that leaves a map or list empty, that too. */
+/** Deletes what is at a path and then, outwards, each map or list that this leaves empty. */
 export function deleteAt(document: Document, path: Path): void {
   document.deleteIn(path);
   const parentPath = path.slice(0, -1);
-  const parent = document.getIn(parentPath, true);
-  if (!isAlias(parent) && (isMap(parent) || isSeq(parent)) && parent.items.length === 0 && parentPath.length > 1) {
-    document.deleteIn(parentPath);
-  }
+  const parent = parentPath.length > 1 ? document.getIn(parentPath, true) : undefined;
+  if ((isMap(parent) || isSeq(parent)) && parent.items.length === 0) deleteAt(document, parentPath);
 }
