@@ -8,7 +8,6 @@ import { createInjector } from './injector/service.ts';
 import { splitAddress } from './listen.ts';
 import type { Loggers } from './logger.ts';
 import { MetricRegistry } from './metric-registry.ts';
-import { registerProcessMetrics } from './process-metrics.ts';
 import { createPolicyRoutes } from './policy/service.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
@@ -49,7 +48,6 @@ async function startComponents(
   stack: AsyncDisposableStack,
 ): Promise<Record<string, number>> {
   const metrics = new MetricRegistry();
-  registerProcessMetrics(metrics);
   registerProcessMetrics(metrics);
   const state = new ClusterState();
   const missing = new Map<string, () => boolean>();
