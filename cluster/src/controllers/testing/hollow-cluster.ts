@@ -18,6 +18,7 @@ import {
 } from '@tulle/api';
 import { type Client, createClient, type Reflector, startReflector } from '@tulle/client';
 import { type ApiServer, startApiServer } from '../../apiserver/server.ts';
+import { setLogLevel } from '../../logger.ts';
 import { startControllers } from '../start-controllers.ts';
 
 export interface HollowOptions {
@@ -50,6 +51,7 @@ export async function startHollowCluster(t: TestContext, options: HollowOptions 
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const now = options.now ?? Date.now;
+  setLogLevel('error');
   const server = await startApiServer({ listen: [{ host: '127.0.0.1', port: 0 }], now });
   const admin = await server.pki.issueClient('admin', ['system:masters']);
   const { caPem } = server.pki;
