@@ -3,6 +3,8 @@
 //! Each test that needs a pod's network runs again as a child in network namespaces of its own (see `support::isolation`),
 //! so tests share nothing and may run at the same time.
 
+mod authorization;
+mod balancing;
 mod edges;
 mod init;
 mod mesh;

@@ -5,5 +5,6 @@ pub mod authority;
 pub mod control_plane;
 pub mod isolation;
 pub mod network;
+pub mod policy;
 pub mod proxy;
 mod topic;
