@@ -3,7 +3,19 @@
  * itself a link to the present version's folder, replaced by a rename.
  */
 
-import { chmod, chown, mkdir, mkdtemp, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 export interface VolumeFile {
@@ -13,8 +25,9 @@ export interface VolumeFile {
 
 const DATA = '..data';
 
-/** `owner` is the group that the files belong to, with read access. */
+/** The files belong to `group`, if given, with read access. Does nothing where they are there already. */
 export async function writeAtomicFolder(folder: string, files: Map<string, VolumeFile>, group?: number): Promise<void> {
+  if (await hasFiles(folder, files)) return;
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const version = await mkdtemp(join(folder, `..${new Date().toISOString().replace(/[-:T]/g, '_').slice(0, 19)}.`));
   await chmod(version, 0o755);
@@ -36,4 +49,15 @@ export async function writeAtomicFolder(folder: string, files: Map<string, Volum
   }
   for (const name of roots) await symlink(join(DATA, name), join(folder, name));
   if (old) await rm(join(folder, old), { recursive: true, force: true });
+}
+
+async function hasFiles(folder: string, files: Map<string, VolumeFile>): Promise<boolean> {
+  try {
+    const found = await readdir(join(folder, DATA), { recursive: true, withFileTypes: true });
+    if (found.filter((entry) => entry.isFile()).length !== files.size) return false;
+    for (const [path, { content }] of files) if (!content.equals(await readFile(join(folder, path)))) return false;
+    return true;
+  } catch {
+    return false; // not there yet
+  }
 }

@@ -5,6 +5,7 @@
 
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { MeshError, type Pod } from '@tulle/api';
 import { BRIDGE_MAC } from '../network/interfaces.ts';
 import type { AgentContext } from './agent-context.ts';
@@ -66,10 +67,11 @@ export class PodWorker {
   }
 
   update(pod: Pod): void {
+    const old = this.#pod.metadata;
     this.#pod = pod;
     const { deletionTimestamp, deletionGracePeriodSeconds = DEFAULT_GRACE_S } = pod.metadata;
     if (deletionTimestamp) this.#deadline?.shorten(deletionGracePeriodSeconds * 1000);
-    if (this.#sandbox && pod.spec?.volumes?.some((volume) => volume.downwardAPI || volume.projected))
+    if (!isDeepStrictEqual([old.labels, old.annotations], [pod.metadata.labels, pod.metadata.annotations]))
       this.refreshVolumes();
     this.poke();
   }
@@ -112,7 +114,7 @@ export class PodWorker {
   /** Writes volumes anew that follow objects of the API. */
   refreshVolumes(): void {
     const sandbox = this.#sandbox;
-    if (!sandbox || this.#deadline || this.#isDone) {
+    if (!sandbox || this.#isGone || this.#pod.metadata.deletionTimestamp) {
       this.poke();
       return;
     }
@@ -304,12 +306,16 @@ export class PodWorker {
   async #terminate(): Promise<void> {
     await this.#stopAll((this.#pod.metadata.deletionGracePeriodSeconds ?? DEFAULT_GRACE_S) * 1000);
     await this.#clearAway();
-    if (this.#isDone) return;
-    this.#isDone = true;
     const { uid = '' } = this.#pod.metadata;
-    const { diskDir, memoryDir, tokens } = this.#context;
+    const { diskDir, memoryDir, tokens, logger } = this.#context;
     tokens.forget(this.#pod);
-    await Promise.all([diskDir, memoryDir].map((folder) => rm(join(folder, uid), { recursive: true, force: true })));
+    await this.#refreshing;
+    for (const folder of [diskDir, memoryDir]) {
+      await rm(join(folder, uid), { recursive: true, force: true }).catch((error) =>
+        logger.warn({ err: MeshError.from(error), pod: this.#pod.metadata.name }, 'folder of an ended pod not removed'),
+      );
+    }
+    this.#isDone = true;
     if (!this.#isGone) this.#context.finishDeletion(this.#pod);
   }
 
