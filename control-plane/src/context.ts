@@ -9,7 +9,6 @@ import { splitAddress } from './listen.ts';
 import type { Loggers } from './logger.ts';
 import { MetricRegistry } from './metric-registry.ts';
 import { createPolicyRoutes } from './policy/service.ts';
-import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
 import { ClusterState } from './workloads/cluster-state.ts';
 import type { MeshSettings } from './workloads/endpoint.ts';
