@@ -8,6 +8,7 @@ import { createInjector } from './injector/service.ts';
 import { splitAddress } from './listen.ts';
 import type { Loggers } from './logger.ts';
 import { MetricRegistry } from './metric-registry.ts';
+import { registerProcessMetrics } from './process-metrics.ts';
 import { createPolicyRoutes } from './policy/service.ts';
 import { startGrpcServer } from './server.ts';
 import { ClusterState } from './workloads/cluster-state.ts';
