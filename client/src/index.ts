@@ -21,4 +21,5 @@ export { collectionPath, groupPath, objectPath } from './resource-path.ts';
 export { matchesLabels, matchesSelector } from './selector.ts';
 export { errorFromStatus } from './status-error.ts';
 export type { Answer, RequestOptions } from './transport.ts';
+export { waitFor } from './wait-for.ts';
 export type { WatchEvent } from './watch-stream.ts';

@@ -5,18 +5,8 @@
 
 import { setMaxListeners } from 'node:events';
 import type { TestContext } from 'node:test';
-import {
-  type Kind,
-  type KubeObject,
-  MeshError,
-  NAMESPACES,
-  NODES,
-  objectKey,
-  PODS,
-  type Pod,
-  SERVICE_ACCOUNTS,
-} from '@tulle/api';
-import { type Client, createClient, type Reflector, startReflector } from '@tulle/client';
+import { type Kind, type KubeObject, MeshError, NAMESPACES, NODES, PODS, type Pod, SERVICE_ACCOUNTS } from '@tulle/api';
+import { type Client, createClient, type Reflector, startReflector, waitFor } from '@tulle/client';
 import { type ApiServer, startApiServer } from '../../apiserver/server.ts';
 import { setLogLevel } from '../../logger.ts';
 import { startControllers } from '../start-controllers.ts';
@@ -42,8 +32,6 @@ export interface HollowCluster {
 
 /** A test that waits longer has failed. */
 const WAIT_MS_MAX = 10_000;
-/** Of the objects in the message of a failed wait. */
-const STATE_CHARS_MAX = 6_000;
 
 let serial = 0;
 
@@ -75,7 +63,9 @@ export async function startHollowCluster(t: TestContext, options: HollowOptions 
   const namespace = `test-${serial++}`;
   await client.create(NAMESPACES, { metadata: { name: namespace } });
   // Pods are refused until their service account is there.
-  await until(client, SERVICE_ACCOUNTS, namespace, (all) => all.length > 0);
+  const until = <T extends KubeObject>(kind: Kind, isReached: (objects: T[]) => boolean) =>
+    waitFor<T>(client, kind, kind.namespaced ? { namespace } : {}, isReached, AbortSignal.timeout(WAIT_MS_MAX));
+  await until(SERVICE_ACCOUNTS, (all) => all.length > 0);
 
   const reflector = <T extends KubeObject>(kind: Kind) => startReflector<T>(client, kind, { namespace }, stop.signal);
   return {
@@ -84,41 +74,8 @@ export async function startHollowCluster(t: TestContext, options: HollowOptions 
     namespace,
     rerun: agent.rerun,
     reflector,
-    until: (kind, isReached) => until(client, kind, namespace, isReached),
+    until,
   };
-}
-
-/** Starts with a list of its own: what the test has just done is in it. */
-async function until<T extends KubeObject>(
-  client: Client,
-  kind: Kind,
-  namespace: string,
-  isReached: (objects: T[]) => boolean,
-): Promise<T[]> {
-  const selection = kind.namespaced ? { namespace } : {};
-  const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), WAIT_MS_MAX);
-  const { items, resourceVersion } = await client.list<T>(kind, selection);
-  const objects = new Map(items.map((object) => [objectKey(object), object]));
-  const present = () => [...objects.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
-  try {
-    if (isReached(present())) return present();
-    for await (const { type, object } of client.watch<T>(kind, { ...selection, resourceVersion }, stop.signal)) {
-      if (type === 'BOOKMARK') continue;
-      if (type === 'DELETED') objects.delete(objectKey(object));
-      else objects.set(objectKey(object), object);
-      if (isReached(present())) return present();
-    }
-    throw new MeshError('CANCELLED', 'the watch has ended');
-  } catch (cause) {
-    const state = JSON.stringify(present(), null, 1).slice(0, STATE_CHARS_MAX);
-    throw new MeshError('DEADLINE_EXCEEDED', `wait for ${kind.plural}: ${isReached} does not hold of ${state}`, {
-      cause,
-    });
-  } finally {
-    clearTimeout(timer);
-    stop.abort();
-  }
 }
 
 /** Resolves when the reflector's store is as the test waits for it. */
