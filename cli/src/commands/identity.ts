@@ -8,6 +8,8 @@ import type { Command } from 'commander';
 import { type GlobalOptions, globalOptions, withClient, withGlobalOptions } from '../globals.ts';
 import { adminPort, identityOf, isMeshed, proxyContainer } from '../mesh/mesh-pods.ts';
 
+/** Of RFC 5280, 4.2.1.12. */
+const KEY_USAGES: Record<string, string> = { '1.3.6.1.5.5.7.3.1': 'serverAuth', '1.3.6.1.5.5.7.3.2': 'clientAuth' };
 const HANDSHAKE_MS_MAX = 10_000;
 
 export function register(program: Command): void {
@@ -96,7 +98,7 @@ export function certificateText(certificate: X509Certificate): string {
     `        Subject Public Key Info: ${key.asymmetricKeyType}${curve ? ` ${curve}` : ''}`,
     '        X509v3 extensions:',
     `            Subject Alternative Name: ${certificate.subjectAltName ?? '(none)'}`,
-    `            Extended Key Usage: ${(certificate.keyUsage ?? []).join(', ') || '(none)'}`,
+    `            Extended Key Usage: ${(certificate.keyUsage ?? []).map((oid) => KEY_USAGES[oid] ?? oid).join(', ') || '(none)'}`,
     `    Fingerprint SHA-256: ${certificate.fingerprint256}`,
     '',
   ].join('\n');

@@ -50,7 +50,7 @@ export function controlPlaneDeployment(values: Values, context: DeploymentContex
       replicas: values.controllerReplicas,
       revisionHistoryLimit: values.revisionHistoryLimit,
       selector: { matchLabels: selector },
-      strategy: values.deploymentStrategy,
+      strategy: { type: 'RollingUpdate', ...values.deploymentStrategy },
       template: {
         metadata: { annotations: podAnnotations(values, context), labels: { ...context.labels, ...podLabels } },
         spec: podSpec(values, namespace, selector),
