@@ -82,7 +82,8 @@ export function handleWatch(request: ApiRequest): void {
       }, BOOKMARK_INTERVAL_MS).unref()
     : undefined;
   const end = () => {
-    if (hasBookmarks && !outgoing.destroyed) {
+    if (outgoing.writableEnded || outgoing.destroyed) return;
+    if (hasBookmarks) {
       sentRevision = context.store.revision;
       bookmark(false);
     }

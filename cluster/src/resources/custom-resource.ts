@@ -146,6 +146,7 @@ function resourceOf(spec: Fields, version: Fields): Resource {
       if (object.apiVersion === apiVersion) return object;
       // Another version's schema may have fields and defaults of its own.
       const { value } = readCustom(schema, { ...object, apiVersion });
+      applyStructuralDefaults(body, value);
       return { ...(value as Fields), metadata: object.metadata };
     },
     selectableFields: Object.fromEntries(

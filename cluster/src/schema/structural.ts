@@ -4,11 +4,10 @@ import { isQuantity } from '../resources/names.ts';
 import { DEPTH_MAX, type Decoded } from './decode.ts';
 import { keyOf, type Schema } from './schema.ts';
 
-/** A copy without fields that the schema does not have, with defaults filled in. */
+/** A copy without fields that the schema does not have. */
 export function readStructural(schema: Schema, value: unknown): Decoded {
   const unknownFields: string[] = [];
   const read = prune(schema, value, '', unknownFields, 0);
-  applyStructuralDefaults(schema, read);
   return { value: read, unknownFields, typeError: undefined };
 }
 
