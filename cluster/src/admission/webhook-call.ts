@@ -1,5 +1,6 @@
 /** One call of a webhook over HTTPS, by URL or to a ready endpoint of its Service. */
 import { request as httpsRequest } from 'node:https';
+import { isIP } from 'node:net';
 import { MeshError } from '@tulle/api';
 import type { Store } from '../store/store.ts';
 import type { Fields } from '../store/stored-object.ts';
@@ -35,7 +36,7 @@ export async function callWebhook(
         port: target.port,
         path,
         method: 'POST',
-        servername: target.serverName,
+        ...(isIP(target.serverName) === 0 ? { servername: target.serverName } : {}),
         ...(ca === undefined ? {} : { ca }),
         headers: {
           'content-type': 'application/json',
