@@ -153,14 +153,14 @@ struct Service {
 }
 
 impl server::Service for Service {
-    async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Reason> {
+    async fn call(&self, request: Box<Request<Body>>) -> Result<Response<Body>, Reason> {
         let tls = match &self.client {
             Some(id) => inbound::ClientTls::Mesh(id.as_ref()),
             None => inbound::ClientTls::None,
         };
         let is_allowed = self.admin.is_allowed(&request, self.peer, tls);
         let response =
-            if is_allowed { answers::answer(&self.admin, request, self.peer).await } else { answers::denied() };
+            if is_allowed { answers::answer(&self.admin, *request, self.peer).await } else { answers::denied() };
         Ok(response.map(Body::from))
     }
 }

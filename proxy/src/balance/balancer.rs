@@ -140,9 +140,14 @@ impl<P: Peer> Balancer<P> {
 
     /// Chooses an endpoint; waits until the failfast time after `since` if none can be tried.
     pub async fn pick(&self, since: Instant) -> Result<Arc<Member<P>>, PickError> {
-        if let Some(member) = self.choose(Instant::now()).ok().flatten() {
+        if let Some(member) = self.choose(since).ok().flatten() {
             return Ok(member);
         }
+        // Boxed: what a wait needs should not make every request's task larger.
+        Box::pin(self.wait(since)).await
+    }
+
+    async fn wait(&self, since: Instant) -> Result<Arc<Member<P>>, PickError> {
         let _waiting = Waiting::new(&self.waiting, self.settings.waiting_max).ok_or(PickError::Full)?;
         let deadline = since + self.settings.failfast;
         loop {

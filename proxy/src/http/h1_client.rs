@@ -40,7 +40,7 @@ impl Http1Client {
     pub async fn send(
         self: &Arc<Self>,
         connector: &Connector,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
     ) -> Result<(Response<Body>, Lease), Box<SendError>> {
         if request.version() == Version::HTTP_2 {
             *request.version_mut() = Version::HTTP_11;
@@ -48,7 +48,8 @@ impl Http1Client {
         loop {
             let (mut sender, is_reused) = match self.take() {
                 Some(sender) => (sender, true),
-                None => match self.connect(connector).await {
+                // Boxed: what connecting needs should not make every request's task larger.
+                None => match Box::pin(self.connect(connector)).await {
                     Ok(sender) => (sender, false),
                     Err(error) => return Err(SendError::unsent(error, request)),
                 },
@@ -61,13 +62,13 @@ impl Http1Client {
             }
             // The peer may close an idle connection just when it is used again. What may be repeated is.
             let again = (is_reused && is_repeatable(&request)).then(|| copy_head(&request));
-            match sender.try_send_request(request).await {
+            match sender.try_send_request(*request).await {
                 Ok(response) => {
                     let lease = Lease { sender, pool: Arc::downgrade(self) };
                     return Ok((response.map(Body::hyper), lease));
                 }
                 Err(mut failed) => {
-                    let unsent = failed.take_message();
+                    let unsent = failed.take_message().map(Box::new);
                     let error = failed.into_error();
                     request = match (unsent, again) {
                         (Some(request), _) if is_reused => request,
@@ -149,8 +150,8 @@ fn has_upgrade(request: &Request<Body>) -> bool {
     request.headers().contains_key(http::header::UPGRADE)
 }
 
-fn copy_head(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
+fn copy_head(request: &Request<Body>) -> Box<Request<Body>> {
+    let mut copy = Box::new(Request::new(Body::empty()));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();

@@ -88,12 +88,16 @@ impl Http2Client {
     pub async fn send(
         self: &Arc<Self>,
         connector: &Arc<Connector>,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
     ) -> Result<Response<Body>, Box<SendError>> {
         for _ in 0..STALE_CONNECTIONS_MAX {
-            let (sender, number) = match self.sender(connector).await {
-                Ok(sender) => sender,
-                Err(error) => return Err(SendError::unsent(Error::Connect(error), request)),
+            let (sender, number) = match self.open() {
+                Some(open) => open,
+                // Boxed: what connecting needs should not make every request's task larger.
+                None => match Box::pin(self.sender(connector)).await {
+                    Ok(sender) => sender,
+                    Err(error) => return Err(SendError::unsent(Error::Connect(error), request)),
+                },
             };
             match sender.ready().await {
                 Ok(sender) => return self.send_on(sender, request).await,
@@ -107,7 +111,7 @@ impl Http2Client {
     async fn send_on(
         &self,
         mut sender: SendRequest<Bytes>,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
     ) -> Result<Response<Body>, Box<SendError>> {
         let in_use = self.in_use.clone();
         let (mut head, body) = request.into_parts();
@@ -119,7 +123,7 @@ impl Http2Client {
         let unsent = |error: h2::Error| {
             let is_unseen = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
                 || error.is_go_away() && error.is_remote();
-            let request = again.filter(|_| is_unseen).map(|head| Request::from_parts(head, Body::empty()));
+            let request = again.filter(|_| is_unseen).map(|head| Box::new(Request::from_parts(head, Body::empty())));
             Box::new(SendError { error: Error::Upstream(error.into()), request })
         };
         let (response, stream) = match sender.send_request(Request::from_parts(head, ()), is_end) {
@@ -147,6 +151,13 @@ impl Http2Client {
         }
         drop(stream);
         response.await.map(|r| r.map(|b| Body::h2_held(b, in_use))).map_err(unsent)
+    }
+
+    fn open(&self) -> Option<(SendRequest<Bytes>, u64)> {
+        match &*self.lock() {
+            State::Ready(sender, number) => Some((sender.clone(), *number)),
+            State::Idle | State::Connecting(_) => None,
+        }
     }
 
     async fn sender(self: &Arc<Self>, connector: &Arc<Connector>) -> Result<(SendRequest<Bytes>, u64), ConnectError> {

@@ -7,11 +7,11 @@ use http::Request;
 pub struct SendError {
     pub error: Error,
     /// Present when the peer never saw the request, so that it may be sent elsewhere.
-    pub request: Option<Request<Body>>,
+    pub request: Option<Box<Request<Body>>>,
 }
 
 impl SendError {
-    pub fn unsent(error: Error, request: Request<Body>) -> Box<Self> {
+    pub fn unsent(error: Error, request: Box<Request<Body>>) -> Box<Self> {
         Box::new(Self { error, request: Some(request) })
     }
 }

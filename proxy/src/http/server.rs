@@ -4,7 +4,7 @@
 use super::{Body, error::BodyError, headers, keep_alive::KeepAlive, pump::Pump};
 use crate::{config, drain, transport::Stream};
 use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
+use h2::{Reason, server::SendResponse};
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::service::service_fn;
@@ -26,16 +26,17 @@ const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// How much a stream may hold back that the client has no window for.
 const SEND_BUFFER_BYTES: usize = 400 * 1024;
 
-/// Answers the requests of one connection.
+/// Answers the requests of one connection. A request is boxed, because it goes through many hands, each of which would
+/// make the task of every request larger by its size.
 pub trait Service: Send + Sync + 'static {
     /// An error is the code to reset the stream with; on HTTP/1 it closes the connection.
-    fn call(&self, request: Request<Body>) -> impl Future<Output = Result<Response<Body>, Reason>> + Send;
+    fn call(&self, request: Box<Request<Body>>) -> impl Future<Output = Result<Response<Body>, Reason>> + Send;
 }
 
 pub async fn serve_http1<S: Service>(stream: Stream, service: Arc<S>, drain: drain::Watch) -> Result<(), BodyError> {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let service = service.clone();
-        async move { service.call(request.map(Body::hyper)).await.map_err(h2::Error::from) }
+        async move { service.call(Box::new(request.map(Body::hyper))).await.map_err(h2::Error::from) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .auto_date_header(false)
@@ -81,6 +82,7 @@ pub async fn serve_http2<S: Service>(
         .await;
         match accepted {
             Ok(Some(Ok((request, respond)))) => {
+                let request = Box::new(request.map(Body::h2));
                 tokio::spawn(serve_stream(service.clone(), request, respond, in_use.clone(), drain.clone()));
             }
             Ok(Some(Err(error))) => return Err(error.into()),
@@ -116,13 +118,13 @@ fn builder(settings: &config::Http2Server) -> h2::server::Builder {
 
 async fn serve_stream<S: Service>(
     service: Arc<S>,
-    request: Request<RecvStream>,
+    request: Box<Request<Body>>,
     mut respond: SendResponse<Bytes>,
     _in_use: Arc<()>,
     _drain: drain::Watch,
 ) {
     let answered = {
-        let mut answer = pin!(service.call(request.map(Body::h2)));
+        let mut answer = pin!(service.call(request));
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             // The client gave the request up: so do we.

@@ -71,7 +71,7 @@ impl HttpService {
         class.clone()
     }
 
-    async fn handle(&self, mut request: Request<Body>, form: &mut Form) -> Result<Response<Body>, Error> {
+    async fn handle(&self, mut request: Box<Request<Body>>, form: &mut Form) -> Result<Response<Body>, Error> {
         let started = Instant::now();
         let permit = self.worker.context.in_flight.acquire().ok_or(Error::LoadShed)?;
         form.is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;
@@ -136,7 +136,7 @@ impl HttpService {
     /// Sends a request to the application in the form that it was given at the beginning of its way.
     async fn send(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         form: &Form,
         counters: &Arc<RouteCounters>,
         upgrade: Option<&mut Upgrade>,
@@ -191,7 +191,7 @@ impl HttpService {
 }
 
 impl Service for HttpService {
-    async fn call(&self, mut request: Request<Body>) -> Result<Response<Body>, h2::Reason> {
+    async fn call(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
         let carried = headers::carried(&mut request);
         let mut form = Form {
             version: request.version(),

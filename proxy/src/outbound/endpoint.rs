@@ -76,7 +76,7 @@ impl HttpEndpoint {
     /// Sends a request in the form that the endpoint takes, and gives the response the form that was asked for.
     pub async fn send(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         asked: Asked,
         upgrade: Option<&mut Upgrade>,
     ) -> Result<Sent, Box<SendError>> {
@@ -116,7 +116,11 @@ impl HttpEndpoint {
         Ok(sent)
     }
 
-    async fn send_http1(&self, request: Request<Body>, upgrade: Option<&mut Upgrade>) -> Result<Sent, Box<SendError>> {
+    async fn send_http1(
+        &self,
+        request: Box<Request<Body>>,
+        upgrade: Option<&mut Upgrade>,
+    ) -> Result<Sent, Box<SendError>> {
         let (response, lease) = self.http1.send(&self.connector, request).await?;
         let (response, lease) = match upgrade {
             Some(upgrade) => upgrade::accept(upgrade, response, lease),

@@ -54,7 +54,7 @@ impl HttpService {
         Self { worker, target, version, drain }
     }
 
-    async fn handle(&self, mut request: Request<Body>, is_grpc: bool) -> Result<Response<Body>, Error> {
+    async fn handle(&self, mut request: Box<Request<Body>>, is_grpc: bool) -> Result<Response<Body>, Error> {
         let started = Instant::now();
         let permit = self.worker.context.in_flight.acquire().ok_or(Error::LoadShed)?;
         let is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;
@@ -90,7 +90,7 @@ impl HttpService {
 }
 
 impl Service for HttpService {
-    async fn call(&self, request: Request<Body>) -> Result<Response<Body>, h2::Reason> {
+    async fn call(&self, request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
         let is_grpc = self.version == HttpVersion::Http2 && is_grpc(request.headers());
         let version = request.version();
         match self.handle(request, is_grpc).await {
@@ -105,7 +105,7 @@ impl Service for HttpService {
 }
 
 impl Exchange<'_> {
-    async fn run(&self, mut request: Request<Body>, upgrade: Option<Upgrade>) -> Result<Response<Body>, Error> {
+    async fn run(&self, mut request: Box<Request<Body>>, upgrade: Option<Upgrade>) -> Result<Response<Body>, Error> {
         filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)?;
         let backend = self.rule.backends.choose().ok_or(Error::NoBackend)?;
         filters::apply_request(&backend.filters, &mut request, self.found.prefix_len)?;
@@ -137,7 +137,7 @@ impl Exchange<'_> {
     async fn send(
         &self,
         backend: &HttpBackend,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         mut upgrade: Option<Upgrade>,
     ) -> Result<Response<Body>, Error> {
         let mut unseen = 0;

@@ -59,7 +59,7 @@ pub fn balanced(path: &str) -> OutboundPolicy {
 /// The same with another rule for HTTP.
 pub fn detected(path: &str, rule: http_route::Rule) -> OutboundPolicy {
     let http = || vec![HttpRoute { metadata: named("http"), hosts: vec![], rules: vec![rule.clone()] }];
-    let opaque = OpaqueRoute { metadata: named("opaque"), rules: vec![opaque_rule(path)], ..Default::default() };
+    let opaque = OpaqueRoute { metadata: named("opaque"), rules: vec![opaque_rule(path)] };
     let detect = Detect {
         timeout: ms(10_000),
         opaque: Some(Opaque { routes: vec![opaque] }),
