@@ -39,7 +39,7 @@ for (const { from, to, clientId } of WAYS) {
         url: `http://${to}:${PORTS.http}/path?x=1`,
         method: 'POST',
         body: 'hello',
-        headers: { 'l5d-client-id': 'somebody.else', 'x-own': 'kept' },
+        headers: { 'l5d-client-id': 'somebody.else', 'x-own': 'kept', te: 'trailers' },
         trailers: { 'x-sum': '42' },
       });
       assert.equal(answer.status, 200);
