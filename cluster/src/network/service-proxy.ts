@@ -9,8 +9,10 @@ import { type NetworkLayout, runWithInput, usableAddresses } from './interfaces.
 import { addDifference, type Commands, type ElementUses, NO_RULES } from './ruleset-difference.ts';
 import { type ServiceRules, serviceRules } from './service-rules.ts';
 
-/** Changes that come together, as in a rollout, cost one transaction; a client sees at most this much delay. */
-const BATCH_MS = 15;
+/** Changes that come together cost one transaction. */
+const BATCH_MS = 10;
+/** Each transaction is a process; in a rollout they come this far apart, which clients still do not notice. */
+const SPACING_MS = 75;
 const RETRY_MS = 1000;
 
 /** Resolves when the first rules are in place. Goes on until the signal is aborted; dispose waits for its end. */
@@ -28,6 +30,7 @@ export async function startServiceProxy(
   let uses: ElementUses = new Map();
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
+  let lastRunMs = 0;
 
   services.subscribe(({ object }) => mark(objectKey(object)));
   slices.subscribe(({ type, object }) => {
@@ -37,16 +40,17 @@ export async function startServiceProxy(
 
   function mark(key: string): void {
     dirty.add(key);
-    schedule(BATCH_MS);
+    schedule(Math.max(BATCH_MS, lastRunMs + SPACING_MS - performance.now()));
   }
 
   function schedule(ms: number): void {
     if (timer || running || signal.aborted) return;
     timer = setTimeout(() => {
       timer = undefined;
+      lastRunMs = performance.now();
       running = program().finally(() => {
         running = undefined;
-        if (dirty.size > 0) schedule(BATCH_MS);
+        if (dirty.size > 0) schedule(SPACING_MS);
       });
     }, ms);
   }
