@@ -4,9 +4,12 @@
 //! so tests share nothing and may run at the same time.
 
 mod authorization;
+mod await_ready;
 mod balancing;
+mod control_plane;
 mod edges;
 mod init;
 mod mesh;
 mod start;
 mod support;
+mod wire;

@@ -1,0 +1,149 @@
+//! The control plane from the proxy's side over time: it goes away, comes back, says nonsense, renews certificates.
+
+use crate::{
+    isolated,
+    mesh::{BOT, HTTP1, WEB, exchange, mesh, meshed_endpoint},
+    support::{control_plane::ControlPlane, network::Network, policy, proxy::Proxy},
+};
+use linkerd2_proxy_api::destination as dst;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
+const SERVICE: &str = "10.96.0.1:80";
+const PATH: &str = "web.test.svc.cluster.local:80";
+
+#[test]
+fn what_was_discovered_stays_while_the_control_plane_is_away() {
+    isolated!(|| async {
+        let mut mesh = mesh().await;
+        let hint = dst::protocol_hint::Protocol::H2(dst::protocol_hint::H2 {});
+        let endpoint = |port| meshed_endpoint(SocketAddr::new(mesh.server.v4.into(), port), Some(hint), false);
+        let service: SocketAddr = SERVICE.parse().unwrap();
+        mesh.control.set_policy(service, Ok(policy::balanced(PATH)));
+        mesh.control.set_endpoints(PATH, vec![endpoint(HTTP1)]);
+        assert!(exchange(&mesh.client, service, GET).await.starts_with("HTTP/1.1 200 "));
+        mesh.control.stop().await;
+        for _ in 0..3 {
+            assert!(exchange(&mesh.client, service, GET).await.starts_with("HTTP/1.1 200 "));
+        }
+        // What is not known yet waits; it is answered once the control plane is back.
+        let direct = SocketAddr::new(mesh.server.v4.into(), HTTP1);
+        let waiting = exchange(&mesh.client, direct, GET);
+        let back = async {
+            mesh.control.set_endpoints(PATH, vec![endpoint(9999)]);
+            mesh.control.start_again().await;
+        };
+        let (answer, ()) = tokio::join!(waiting, back);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        // The new set replaces the old one: its only endpoint is not there.
+        let client = mesh.client.clone();
+        mesh.outbound
+            .wait_for("the new endpoints", async |_| exchange(&client, service, GET).await.starts_with("HTTP/1.1 50"))
+            .await;
+    });
+}
+
+#[test]
+fn nonsense_from_the_control_plane_is_survived() {
+    isolated!(|| async {
+        let mesh = mesh().await;
+        let to = SocketAddr::new(mesh.server.v4.into(), HTTP1);
+        for (method, bytes) in [
+            ("WatchPort", &[0xff; 64][..]),
+            ("GetProfile", &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+            ("OutboundPolicies/Watch", &[0x12, 0x02, 0x08]),
+        ] {
+            mesh.control.set_garbage(method, bytes);
+            mesh.control.stop().await;
+            mesh.control.start_again().await;
+            // Known destinations go on with what was known; nothing ends.
+            let mut stream = TcpStream::connect((mesh.server.v4, HTTP1)).await.unwrap();
+            stream.write_all(GET.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{method}: {answer}");
+            assert_eq!(mesh.outbound.admin("GET", "/ready").await.unwrap().0, 200);
+            assert_eq!(mesh.inbound.admin("GET", "/ready").await.unwrap().0, 200);
+        }
+        mesh.control.set_garbage("no method", &[]);
+        assert!(exchange(&mesh.client, to, GET).await.starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
+fn a_certificate_that_is_nonsense_is_refused_and_asked_for_again() {
+    isolated!(|| async {
+        let mut network = Network::new();
+        let (control, pod) = (ControlPlane::start().await, network.add_pod().await);
+        control.set_garbage("Certify", &[0x0a, 0x03, 1, 2, 3]);
+        crate::support::proxy::redirect(&pod).await;
+        let refresh = &[("IDENTITY_MIN_REFRESH", "50ms")];
+        let env = crate::support::proxy::environment(&pod, &control, WEB, refresh);
+        let mut proxy = Proxy::spawn(&pod, env).await;
+        proxy.wait_for("a complaint", async |proxy| proxy.output().to_lowercase().contains("certif")).await;
+        assert_eq!(proxy.admin("GET", "/ready").await.unwrap().0, 503);
+        control.set_garbage("no method", &[]);
+        proxy.ready().await;
+    });
+}
+
+#[test]
+fn certificates_are_renewed_under_connections_that_stay() {
+    isolated!(|| async {
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        // Renewed at 70 %: every 1.4 s.
+        control.set_certificate_lifetime(Duration::from_secs(2));
+        let (client, server) = (network.add_pod().await, network.add_pod().await);
+        let to = SocketAddr::new(server.v4.into(), 8080);
+        control.set_profile(&to.to_string(), crate::mesh::meshed_profile(to));
+        server
+            .start(|up: tokio::sync::oneshot::Sender<()>| async move {
+                let listener = tokio::net::TcpListener::bind(("0.0.0.0", 8080)).await.unwrap();
+                let _ = up.send(());
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    tokio::task::spawn_local(async move {
+                        let mut request = [0; 4096];
+                        while let Ok(1..) = stream.read(&mut request).await {
+                            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                        }
+                    });
+                }
+            })
+            .await;
+        let refresh = &[("IDENTITY_MIN_REFRESH", "100ms")];
+        let _inbound = Proxy::start(&server, &control, WEB, refresh).await;
+        let outbound = Proxy::start(&client, &control, BOT, refresh).await;
+        let (all_renewed, has_renewed) = tokio::sync::oneshot::channel::<()>();
+        let requests = client.run(move || async move {
+            let mut has_renewed = has_renewed;
+            let mut kept = TcpStream::connect(to).await.unwrap();
+            let mut count = 0;
+            while has_renewed.try_recv().is_err() {
+                let mut fresh = TcpStream::connect(to).await.unwrap();
+                for stream in [&mut kept, &mut fresh] {
+                    stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+                    let mut answer = [0; 4096];
+                    let length = stream.read(&mut answer).await.unwrap();
+                    assert!(answer[..length].starts_with(b"HTTP/1.1 200 "));
+                }
+                count += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            count
+        });
+        let renewals = async {
+            while control.certificates() < 6 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            all_renewed.send(()).unwrap();
+        };
+        let (count, ()) = tokio::join!(requests, renewals);
+        assert!(count > 10, "{count}");
+        assert!(outbound.metric("control_identity_cert_refreshes_total", &[]).await >= Some(3.0));
+    });
+}
