@@ -1,7 +1,7 @@
 /** Life of a meshed pod: Jobs end, init containers reach the network, a bad annotation is said in an Event. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { CORE_EVENTS, JOBS, type KubeObject, PODS } from '@tulle/api';
+import { CORE_EVENTS, JOBS, type KubeObject, PODS, SERVICE_ACCOUNTS } from '@tulle/api';
 import { apply, deployPeers, installMesh, openCluster, type TestCluster, until } from './support/cluster.ts';
 import { namespaceManifest } from './support/peers.ts';
 
@@ -66,7 +66,12 @@ test('a pod that asks for what cannot be is not injected, and an Event says why'
     metadata: { name: 'on-host', namespace, annotations: { 'linkerd.io/inject': 'enabled' } },
     spec: { hostNetwork: true, containers: [shell('app', 'sleep 1000')] },
   };
-  await apply(cluster, [namespaceManifest(namespace), pod]);
+  await apply(cluster, [namespaceManifest(namespace)]);
+  await until('the namespace has its service account', async () => {
+    await cluster.client.get(SERVICE_ACCOUNTS, 'default', namespace);
+    return true;
+  });
+  await apply(cluster, [pod]);
   const { spec } = await cluster.client.get<KubeObject>(PODS, 'on-host', namespace);
   assert.equal(spec.containers.length, 1);
   assert.equal(spec.initContainers, undefined);
