@@ -1,5 +1,6 @@
 /** /openapi/v3: the schemas and paths of what is served, one document per group and version. */
 import { createHash } from 'node:crypto';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Registry } from '../resources/registry.ts';
 import { apiVersionOf, type Resource } from '../resources/resource.ts';
 import { typeNames } from '../schema/notation.ts';
@@ -20,6 +21,10 @@ const cache = new WeakMap<Registry, { generation: number; documents: Map<string,
 export function handleOpenApi(request: ApiRequest): void {
   const { context, info } = request;
   const segments = info.path.split('/').filter((segment) => segment !== '');
+  if (segments[1] === 'v2' && segments.length === 2) {
+    sendVersion2(request);
+    return;
+  }
   if (segments[1] !== 'v3') throw noSuchPath();
   const documents = documentsOf(context.registry);
   if (segments.length === 2) {
@@ -33,6 +38,30 @@ export function handleOpenApi(request: ApiRequest): void {
   if (document === undefined) throw noSuchPath();
   request.outgoing.setHeader('etag', `"${document.hash}"`);
   sendJson(request, 200, document.text);
+}
+
+const V2_PROTOBUF = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
+
+/**
+ * Version 2 has no schemas here: kubectl asks for it only when a kind is not in version 3, and then needs a document, in
+ * protobuf, to find that the kind is not there.
+ */
+function sendVersion2({ incoming, outgoing, warnings }: ApiRequest): void {
+  const info = { title: 'Kubernetes', version: KUBERNETES_VERSION.gitVersion };
+  if (!(incoming.headers.accept ?? '').includes('proto-openapi')) {
+    sendJson(
+      { incoming, outgoing, warnings },
+      200,
+      JSON.stringify({ swagger: '2.0', info, paths: {}, definitions: {} }),
+    );
+    return;
+  }
+  const message = new BinaryWriter().tag(1, WireType.LengthDelimited).string('2.0').tag(2, WireType.LengthDelimited);
+  message.fork();
+  message.tag(1, WireType.LengthDelimited).string(info.title).tag(2, WireType.LengthDelimited).string(info.version);
+  const bytes = message.join().finish();
+  outgoing.writeHead(200, { 'content-type': V2_PROTOBUF, 'content-length': bytes.length });
+  outgoing.end(bytes);
 }
 
 function documentsOf(registry: Registry): Map<string, Document> {

@@ -12,7 +12,6 @@ import {
   SUBJECT_ACCESS_REVIEWS,
   TOKEN_REVIEWS,
 } from '@tulle/api';
-import { createClient } from '@tulle/client';
 import { failureOf, startTestServer, type TestServer } from '../apiserver/testing/test-server.ts';
 import { openPki } from '../authentication/pki.ts';
 import type { Fields } from '../store/stored-object.ts';
