@@ -2,6 +2,7 @@
 
 import { watch } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 
 export interface LogQuery {
   follow?: boolean;
@@ -67,13 +68,19 @@ async function* follow(
     nudge();
   });
   signal.addEventListener('abort', nudge);
-  const watcher = watch(path, nudge);
+  // The folder, because a rotation puts another file in this one's place.
+  const watcher = watch(dirname(path), (_, name) => name === basename(path) && nudge());
+  let inode: number | undefined;
   try {
     while (!signal.aborted) {
       const isLast = hasEnded;
       isDirty = false;
-      const before = await stat(path).catch(() => undefined);
-      if (before && before.size < state.offset) state.offset = 0; // rotated
+      const present = (await stat(path).catch(() => undefined))?.ino;
+      if (inode !== undefined && present !== inode) {
+        yield* linesOf(`${path}.1`, state);
+        state.offset = 0;
+      }
+      inode = present;
       yield* linesOf(path, state);
       if (isLast) return;
       if (!isDirty) await new Promise<void>((resolve) => (wake = resolve));
