@@ -236,3 +236,32 @@ fn tls_hello(name: &str) -> Vec<u8> {
     connection.write_tls(&mut bytes).unwrap();
     bytes
 }
+
+#[test]
+fn responses_without_a_body_may_speak_of_its_length() {
+    isolated!(|| async {
+        let mesh = mesh().await;
+        let to = SocketAddr::new(mesh.server.v4.into(), 9002);
+        mesh.control.set_profile(&to.to_string(), meshed_profile(to));
+        mesh.server
+            .start(|up| async move {
+                let listener = TcpListener::bind(("0.0.0.0", 9002)).await.unwrap();
+                let _ = up.send(());
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut request = [0; 1024];
+                    let n = stream.read(&mut request).await.unwrap();
+                    let status = if request[..n].starts_with(b"HEAD") { "200 OK" } else { "304 Not Modified" };
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 12\r\nConnection: close\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            })
+            .await;
+        for (method, status) in [("HEAD", "200"), ("GET", "304")] {
+            let request = format!("{method} / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+            let answer = exchange(&mesh.client, to, request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+            assert!(answer.contains("content-length: 12\r\n") || method != "HEAD", "{answer}");
+        }
+    });
+}

@@ -17,7 +17,7 @@ use crate::{
         sensor::TransportMetrics,
     },
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 static HTTP_ALLOW: Family = Family::counter(
     "inbound_http_authz_allow_total",
@@ -50,6 +50,11 @@ static HTTP_ERRORS: Family = Family::counter(
 static TCP_ERRORS: Family = Family::counter(
     "inbound_tcp_errors_total",
     "The total number of inbound TCP connections that could not be processed.",
+);
+static DETECT_DURATION: Family = Family::histogram(
+    "inbound_tcp_detect_http_duration_seconds",
+    "Time taken for HTTP protocol detection.",
+    DURATION_FINE,
 );
 static DETECT_RESULTS: Family =
     Family::counter("inbound_tcp_detect_http_results_total", "Results of HTTP protocol detection.");
@@ -161,7 +166,7 @@ impl Events<'_> {
         self.registry.counter(&TCP_TERMINATE, labels).incr();
     }
 
-    pub fn detected(&self, outcome: &io::Result<Detected>) {
+    pub fn detected(&self, outcome: &io::Result<Detected>, elapsed: Duration) {
         let result = match outcome {
             Ok(Detected::Http(HttpVersion::Http1)) => "http/1",
             Ok(Detected::Http(HttpVersion::Http2)) => "http/2",
@@ -169,6 +174,7 @@ impl Events<'_> {
             Ok(Detected::TimedOut) => "read_timeout",
             Err(_) => "error",
         };
+        self.registry.histogram(&DETECT_DURATION, server_labels(self)).observe_time(elapsed);
         self.registry.counter(&DETECT_RESULTS, server_labels(self).with("result", result)).incr();
     }
 }

@@ -23,7 +23,12 @@ use crate::{
         orig_dst::unmap,
     },
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves until the drain begins; connections go on until they are done.
@@ -136,12 +141,13 @@ async fn recognise(
 }
 
 async fn detected(worker: &Worker, app: &App, stream: &mut Stream, timeout: Duration) -> io::Result<Detected> {
+    let started = Instant::now();
     let outcome = match stream.as_plain() {
         Some(tcp) => detect_http(tcp, timeout).await,
         None => detect_http_buffered(stream, timeout).await,
     };
     let policy = app.policy();
-    Events { registry: &worker.context.metrics, addr: app.addr, policy: &policy }.detected(&outcome);
+    Events { registry: &worker.context.metrics, addr: app.addr, policy: &policy }.detected(&outcome, started.elapsed());
     outcome
 }
 

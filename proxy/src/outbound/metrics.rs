@@ -10,7 +10,7 @@ use crate::{
         sensor::TransportMetrics,
     },
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 static HTTP_ROUTE_DURATION: Family = Family::histogram(
     "outbound_http_route_request_duration_seconds",
@@ -50,6 +50,11 @@ static TCP_ENDPOINTS: Family =
     Family::gauge("outbound_tcp_balancer_endpoints", "The number of endpoints in the load balancer.");
 static PROTOCOL_CONNECTIONS: Family =
     Family::counter("outbound_tcp_protocol_connections_total", "Outbound TCP connections by protocol configuration.");
+static DETECT_DURATION: Family = Family::histogram(
+    "outbound_tcp_detect_http_duration_seconds",
+    "Time taken for HTTP protocol detection.",
+    DURATION_FINE,
+);
 static DETECT_RESULTS: Family =
     Family::counter("outbound_tcp_detect_http_results_total", "Results of HTTP protocol detection.");
 static HTTP_ERRORS: Family =
@@ -160,7 +165,7 @@ impl<'a> ConnectionCounters<'a> {
         self.registry.counter(&PROTOCOL_CONNECTIONS, self.parent.clone().with("protocol", name)).incr();
     }
 
-    pub fn detected(&self, outcome: &io::Result<Detected>) {
+    pub fn detected(&self, outcome: &io::Result<Detected>, elapsed: Duration) {
         let result = match outcome {
             Ok(Detected::Http(HttpVersion::Http1)) => "http/1",
             Ok(Detected::Http(HttpVersion::Http2)) => "http/2",
@@ -168,6 +173,7 @@ impl<'a> ConnectionCounters<'a> {
             Ok(Detected::TimedOut) => "read_timeout",
             Err(_) => "error",
         };
+        self.registry.histogram(&DETECT_DURATION, self.parent.clone()).observe_time(elapsed);
         self.registry.counter(&DETECT_RESULTS, self.parent.clone().with("result", result)).incr();
     }
 }

@@ -17,7 +17,12 @@ use crate::{
         listen,
     },
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves until the drain begins; connections go on until they are done.
@@ -52,10 +57,10 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
         Protocol::Http1(_) => Some(HttpVersion::Http1),
         Protocol::Http2(_) | Protocol::Grpc(_) => Some(HttpVersion::Http2),
         Protocol::Opaque(_) | Protocol::Tls(_) => None,
-        Protocol::Detect { timeout, .. } => detected(&counters, detect_http(&tcp, *timeout).await)?,
+        Protocol::Detect { timeout, .. } => detected(&counters, &tcp, *timeout).await?,
         Protocol::Invalid(_) => {
             let timeout = worker.context.direction().detect_timeout;
-            detected(&counters, detect_http(&tcp, timeout).await)?
+            detected(&counters, &tcp, timeout).await?
         }
     };
     counters.protocol(version, &policy.protocol);
@@ -90,8 +95,14 @@ async fn http(
     })
 }
 
-fn detected(counters: &ConnectionCounters<'_>, outcome: io::Result<Detected>) -> io::Result<Option<HttpVersion>> {
-    counters.detected(&outcome);
+async fn detected(
+    counters: &ConnectionCounters<'_>,
+    tcp: &TcpStream,
+    timeout: Duration,
+) -> io::Result<Option<HttpVersion>> {
+    let started = Instant::now();
+    let outcome = detect_http(tcp, timeout).await;
+    counters.detected(&outcome, started.elapsed());
     Ok(match outcome? {
         Detected::Http(version) => Some(version),
         Detected::NotHttp | Detected::TimedOut => None,
