@@ -68,6 +68,29 @@ test('endpoints follow readiness, termination and the Service itself, in both fa
   await until(ENDPOINTS, (all) => all.length === 0);
 });
 
+test('endpoints that somebody keeps for a Service without selector are mirrored', async (t) => {
+  const { client, namespace, until } = await startHollowCluster(t);
+  const ports = [{ name: 'http', port: 80 }];
+  await client.create(SERVICES, { metadata: { name: 'far' }, spec: { ports } }, { namespace });
+  const subset = {
+    addresses: [{ ip: '192.0.2.1' }],
+    notReadyAddresses: [{ ip: '192.0.2.2' }],
+    ports: [{ name: 'http', port: 8080 }],
+  };
+  await client.create(ENDPOINTS, { metadata: { name: 'far' }, subsets: [subset] }, { namespace });
+  const [slice] = await until<EndpointSlice>(ENDPOINT_SLICES, ([one]) => one?.endpoints?.length === 2);
+  assert.deepEqual(
+    slice?.endpoints?.map(({ addresses, conditions }) => [addresses[0], conditions?.ready]),
+    [
+      ['192.0.2.1', true],
+      ['192.0.2.2', false],
+    ],
+  );
+  assert.equal(slice?.metadata.labels?.['kubernetes.io/service-name'], 'far');
+  await client.patch(ENDPOINTS, 'far', namespace, { subsets: null }, 'merge');
+  await until(ENDPOINT_SLICES, (all) => all.length === 0);
+});
+
 test('a namespace goes with all that is in it, and waits for finalizers', async (t) => {
   const { client, namespace, until } = await startHollowCluster(t);
   await client.create(PODS, { metadata: { name: 'p' }, spec }, { namespace });

@@ -11,6 +11,7 @@ import { startDaemonSetController } from './daemon-set.ts';
 import { startDeploymentController } from './deployment/deployment-controller.ts';
 import { startDisruptionBudgetController } from './disruption-budget.ts';
 import { startEndpointController } from './endpoints/endpoint-controller.ts';
+import { startEndpointMirrorController } from './endpoints/mirror-controller.ts';
 import { startJobController } from './job/job-controller.ts';
 import { startNamespaceController } from './namespace.ts';
 import { startNodeLifecycleController } from './node-lifecycle.ts';
@@ -35,6 +36,7 @@ export function startControllers({ client, signal, now }: ControllersOptions): v
   startReplicaSetController(context);
   startDeploymentController(context);
   startEndpointController(context);
+  startEndpointMirrorController(context);
   startStatefulSetController(context);
   startDaemonSetController(context);
   startJobController(context);
