@@ -29,7 +29,7 @@ const SUFFIXES: Record<string, number> = {
 /** A quantity (`250m`, `64Mi`, `1e3`) as a number; `undefined` and what is malformed is 0. */
 export function parseQuantity(text: string | number | undefined): number {
   if (typeof text === 'number') return text;
-  const match = /^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkMGTPE]?i?)$/.exec(text ?? '');
+  const match = /^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkKMGTPE]?i?)$/.exec(text ?? '');
   const factor = SUFFIXES[match?.[2] ?? ''];
   const value = Number(match?.[1]);
   return factor === undefined || !Number.isFinite(value) ? 0 : value * factor;
