@@ -26,7 +26,7 @@ async function identity(names: string[], globals: GlobalOptions, { selector }: {
   await withClient(globals, async (client) => {
     const namespace = globals.namespace ?? client.config.namespace;
     const pods = selector
-      ? (await client.list<Pod>(PODS, { namespace, labelSelector: selector })).items
+      ? (await client.list<Pod>(PODS, { namespace, labelSelector: selector })).items.filter(isRunning)
       : await Promise.all(names.map((name) => client.get<Pod>(PODS, name, namespace)));
     if (!pods.length) throw new MeshError('NOT_FOUND', `no pods with labels ${selector} in namespace ${namespace}`);
     for (const [i, pod] of pods.entries()) {
@@ -40,6 +40,8 @@ async function identity(names: string[], globals: GlobalOptions, { selector }: {
     }
   });
 }
+
+const isRunning = ({ metadata, status }: Pod) => status?.phase === 'Running' && !metadata.deletionTimestamp;
 
 /** By the admin port, which speaks TLS too; a proxy whose admin port does not is asked on its inbound port. */
 async function certificateOf(client: Client, pod: Pod): Promise<X509Certificate> {

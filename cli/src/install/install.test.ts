@@ -132,7 +132,9 @@ describe('manifests', () => {
 
   test('high availability has replicas apart from each other, a budget and a strict webhook', () => {
     const objects = manifests({ ha: true });
-    assert.equal(find(objects, 'Deployment', 'linkerd-destination').spec.replicas, 3);
+    const { spec } = find(objects, 'Deployment', 'linkerd-destination');
+    assert.equal(spec.replicas, 3);
+    assert.deepEqual(spec.strategy.rollingUpdate, { maxSurge: '25%', maxUnavailable: 1 });
     assert.ok(podOf(objects).affinity?.podAntiAffinity);
     assert.ok(find(objects, 'PodDisruptionBudget', 'linkerd-dst'));
     assert.equal(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { UpdateSchema } from '@tulle/api/gen/destination_pb.ts';
+import { NetworkSchema } from '@tulle/api/gen/inbound_pb.ts';
 import { obfuscate } from '../diagnostics/metrics.ts';
 import { ipv6Text, readableJson } from './control-plane-rpc.ts';
 
@@ -20,6 +21,14 @@ test('shows addresses as people write them', () => {
   });
   assert.deepEqual(readableJson(UpdateSchema, message), { remove: { addrs: ['10.42.0.4:8080', '[fd42::9]:1'] } });
   assert.equal(ipv6Text(0n, 1n), '::1');
+  const networks = [
+    { ip: { ip: { case: 'ipv4' as const, value: 0x0a000000 } }, prefixLen: 8 },
+    { ip: { ip: { case: 'ipv4' as const, value: 0 } }, prefixLen: 0 },
+  ];
+  assert.deepEqual(readableJson(NetworkSchema, create(NetworkSchema, { net: networks[0]!, except: [networks[1]!] })), {
+    net: '10.0.0.0/8',
+    except: ['0.0.0.0/0'],
+  });
 });
 
 test('hides names of the user, and keeps what they were the same for', () => {

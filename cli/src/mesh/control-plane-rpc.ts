@@ -81,7 +81,21 @@ function withReadableAddresses(value: JsonValue): JsonValue {
     const text = addressText(ip as Record<string, JsonValue>);
     return port === undefined ? text : `${text.includes(':') ? `[${text}]` : text}:${port}`;
   }
-  return Object.fromEntries(keys.map((key) => [key, withReadableAddresses(value[key]!)]));
+  return Object.fromEntries(
+    keys.map((key) => [
+      key,
+      NETWORK_KEYS.has(key) ? readableNetworks(value[key]!) : withReadableAddresses(value[key]!),
+    ]),
+  );
+}
+
+/** Fields that hold networks: an address and a prefix, which is left out when it is 0. */
+const NETWORK_KEYS = new Set(['net', 'except']);
+
+function readableNetworks(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(readableNetworks);
+  if (value === null || typeof value !== 'object' || value.ip === undefined || !isAddress(value.ip)) return value;
+  return `${addressText(value.ip as { [key: string]: JsonValue })}/${value.prefixLen ?? 0}`;
 }
 
 function isAddress(value: JsonValue): boolean {

@@ -83,12 +83,12 @@ function layerInto(target: Record<string, unknown>, layer: ValuesLayer, path: st
   for (const [key, value] of Object.entries(layer)) {
     const at = path ? `${path}.${key}` : key;
     const old = target[key];
-    if (!(key in target) && !OPEN.test(path) && !OPEN_PARENT.test(path))
-      problems?.push(`${at}: there is no such value`);
+    const isOpen = OPEN.test(path) || OPEN_PARENT.test(path);
+    if (!(key in target) && !isOpen) problems?.push(`${at}: there is no such value`);
     else if (value === null || value === undefined) continue;
     else if (isMap(old) && isMap(value)) layerInto(old, value, at, problems);
-    else if (!isSameKind(old, value)) problems?.push(`${at}=${JSON.stringify(value)}: want ${kindOf(old)}`);
-    else target[key] = typeof old === 'string' ? String(value) : value;
+    else if (!isOpen && !isSameKind(old, value)) problems?.push(`${at}=${JSON.stringify(value)}: want ${kindOf(old)}`);
+    else target[key] = typeof old === 'string' && !isOpen ? String(value) : value;
   }
 }
 

@@ -285,7 +285,7 @@ export const haValues = {
   enablePodDisruptionBudget: true,
   deploymentStrategy: { rollingUpdate: { maxUnavailable: 1 } },
   webhookFailurePolicy: 'Fail',
-  controllerResources: { cpu: { request: '100m' }, memory: { request: '50Mi', limit: '250Mi' } },
+  controllerResources: { cpu: { request: '100m' }, memory: { request: '100Mi', limit: '500Mi' } },
   proxy: { resources: { cpu: { request: '100m' }, memory: { request: '20Mi', limit: '250Mi' } } },
 } as const;
 
