@@ -10,11 +10,13 @@ use std::{fs, path::Path, process::ExitCode};
 
 /// sysexits.h: the command line is wrong.
 const EXIT_USAGE: u8 = 64;
+/// The mark as the proxy is told it: a pod's specification says the same to both, and a flag wins.
+const MARK_VARIABLE: &str = "TULLE_PROXY_MARK";
 const CLOSE_WAIT_SYSCTL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait";
 
 /// Runs `init` with the arguments after the program's (and sub-command's) name. Says what it did or what failed on stderr.
 pub fn run(args: &[String]) -> ExitCode {
-    let options = match Options::parse(args) {
+    let options = match Options::parse(&with_mark(args, std::env::var(MARK_VARIABLE).ok())) {
         Ok(options) => options,
         Err(why) => {
             eprintln!("init: {why}");
@@ -28,6 +30,12 @@ pub fn run(args: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn with_mark(args: &[String], mark: Option<String>) -> Vec<String> {
+    let is_given = args.iter().any(|arg| arg == "--proxy-mark" || arg.starts_with("--proxy-mark="));
+    let from_environment = mark.filter(|_| !is_given).map(|mark| format!("--proxy-mark={mark}"));
+    args.iter().cloned().chain(from_environment).collect()
 }
 
 fn apply(options: &Options) -> Result<(), String> {
@@ -85,5 +93,20 @@ fn log(options: &Options, level: LogLevel, message: &str) {
         eprintln!("{{\"level\":\"{name}\",\"component\":\"init\",\"message\":\"{escaped}\"}}");
     } else {
         eprintln!("init: {name}: {message}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_mark_from_the_environment_unless_a_flag_gives_one() {
+        let given = |args: &[&str]| {
+            with_mark(&args.iter().map(|arg| arg.to_string()).collect::<Vec<_>>(), Some("7".to_owned()))
+        };
+        assert_eq!(given(&["--proxy-uid=1"]), ["--proxy-uid=1", "--proxy-mark=7"]);
+        assert_eq!(given(&["--proxy-mark", "9"]), ["--proxy-mark", "9"]);
+        assert_eq!(given(&["--proxy-mark=9"]), ["--proxy-mark=9"]);
     }
 }
