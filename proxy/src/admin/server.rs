@@ -164,3 +164,93 @@ impl server::Service for Service {
         Ok(response.map(Body::from))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Control;
+    use crate::control::testing;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn start(more: &[(&str, &str)]) -> (Admin, Control, SocketAddr) {
+        let (config, control) = testing::control_without_plane(more);
+        let admin = Admin::new(config, Registry::new(Duration::from_secs(600)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let addr = listener.local_addr().expect("bound");
+        tokio::spawn(admin.clone().serve(listener));
+        (admin, control, addr)
+    }
+
+    /// The whole answer, as text.
+    async fn ask(addr: SocketAddr, head: &str) -> String {
+        let mut tcp = TcpStream::connect(addr).await.expect("a listener");
+        let request = format!("{head} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn says_what_probes_and_tools_expect() {
+        let (admin, _, addr) = start(&[]).await;
+        assert!(ask(addr, "GET /live").await.ends_with("\r\n\r\nlive\n"));
+        let not_ready = ask(addr, "GET /ready").await;
+        assert!(not_ready.starts_with("HTTP/1.1 503 ") && not_ready.ends_with("\r\n\r\nnot ready\n"));
+        admin.set_ready();
+        assert!(ask(addr, "GET /ready").await.ends_with("\r\n\r\nready\n"));
+        assert!(ask(addr, "GET /metrics").await.ends_with("# EOF\n"));
+        for (head, status) in [
+            ("GET /x", 404),
+            ("POST /live", 405),
+            ("GET /shutdown", 405),
+            ("POST /shutdown", 404),
+            ("GET /proxy-log-level", 200),
+            ("PUT /proxy-log-level", 204),
+            ("GET /env.json?PATH", 200),
+            ("GET /env.json?PATH=1", 400),
+        ] {
+            let answer = ask(addr, head).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn shuts_down_where_that_is_enabled() {
+        let (admin, _, addr) = start(&[("SHUTDOWN_ENDPOINT_ENABLED", "true")]).await;
+        let (answer, ()) = tokio::join!(ask(addr, "POST /shutdown"), admin.shutdown_requested());
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn http2_is_spoken_too_and_the_rest_is_not_answered() {
+        let (_, _, addr) = start(&[]).await;
+        let tcp = TcpStream::connect(addr).await.expect("a listener");
+        let (mut sender, connection) = h2::client::handshake(tcp).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::get("http://admin/live").body(()).expect("a request");
+        let (response, _) = sender.send_request(request, true).expect("sent");
+        assert_eq!(response.await.expect("a response").status(), 200);
+
+        let mut tcp = TcpStream::connect(addr).await.expect("a listener");
+        tcp.write_all(b"\x00\x01\x02 nonsense, longer than a request line\r\n").await.expect("written");
+        let mut answer = Vec::new();
+        // A reset is as good as an end.
+        let _ = tcp.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_ports_policy_holds_but_never_for_the_pod_itself() {
+        let (admin, control, _) = start(&[("INBOUND_DEFAULT_POLICY", "all-authenticated")]).await;
+        let request = || Request::get("http://admin/metrics").body(Body::empty()).expect("a request");
+        let stranger: SocketAddr = "10.0.0.9:1".parse().expect("an address");
+        assert!(admin.is_allowed(&request(), stranger, inbound::ClientTls::None), "there is no policy before the mesh");
+        admin.join_mesh(testing::identity(), &control);
+        let client = PeerId::Dns("prometheus.ns.serviceaccount.identity.linkerd.cluster.local".into());
+        assert!(!admin.is_allowed(&request(), stranger, inbound::ClientTls::None));
+        assert!(!admin.is_allowed(&request(), stranger, inbound::ClientTls::Mesh(None)));
+        assert!(admin.is_allowed(&request(), stranger, inbound::ClientTls::Mesh(Some(&client))));
+        assert!(admin.is_allowed(&request(), ([127, 0, 0, 1], 1).into(), inbound::ClientTls::None));
+    }
+}

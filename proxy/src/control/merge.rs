@@ -186,3 +186,108 @@ fn port(destination: &Destination) -> u16 {
         Destination::Name(name) => name.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::decode::profile;
+    use crate::control::model::profile::RetryBudget;
+    use linkerd2_proxy_api::destination as wire;
+
+    const QUEUE: Queue = Queue { capacity: 10, failfast_timeout: Duration::from_secs(3) };
+    const NAME: &str = "web.ns.svc.cluster.local";
+
+    fn to() -> Destination {
+        Destination::Addr(([10, 0, 0, 1], 80).into())
+    }
+
+    fn of_profile(wire: wire::DestinationProfile) -> Policy {
+        merge(&to(), &profile::profile(wire), &Answer::Absent, QUEUE)
+    }
+
+    fn named() -> wire::DestinationProfile {
+        wire::DestinationProfile { fully_qualified_name: NAME.into(), ..Default::default() }
+    }
+
+    fn get_route(is_retryable: bool) -> wire::Route {
+        let method = linkerd2_proxy_api::http_types::HttpMethod::from(http::Method::GET);
+        wire::Route {
+            condition: Some(wire::RequestMatch { r#match: Some(wire::request_match::Match::Method(method)) }),
+            metrics_labels: [("route".to_owned(), "GET /".to_owned())].into(),
+            is_retryable,
+            ..Default::default()
+        }
+    }
+
+    fn http(policy: &Policy) -> &Http {
+        match &policy.protocol {
+            Protocol::Detect { http1, .. } => http1,
+            other => panic!("not detected: {other:?}"),
+        }
+    }
+
+    fn opaque(policy: &Policy) -> &Opaque {
+        match &policy.protocol {
+            Protocol::Detect { opaque, .. } | Protocol::Opaque(opaque) => opaque,
+            other => panic!("not opaque: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_profile_without_routes_changes_nothing_but_the_name() {
+        let policy = of_profile(named());
+        assert!(!http(&policy).is_profile);
+        assert_eq!(policy.logical.as_deref(), Some("web.ns.svc.cluster.local:80"));
+    }
+
+    #[test]
+    fn a_profiles_routes_go_to_its_name_and_the_rest_too() {
+        let budget = wire::RetryBudget {
+            retry_ratio: 0.2,
+            min_retries_per_second: 10,
+            ttl: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+        };
+        let routes = vec![get_route(true), get_route(false)];
+        let policy = of_profile(wire::DestinationProfile { routes, retry_budget: Some(budget), ..named() });
+        let http = http(&policy);
+        assert!(http.is_profile && http.routes.len() == 3);
+        let [first, second, rest] = [0, 1, 2].map(|n| &http.routes[n].rules[0].policy);
+        let expected = RetryBudget { ratio: 0.2, min_per_second: 10, ttl: Duration::from_secs(10) };
+        assert!(matches!(&first.retry, Some(Retry::Profile(b)) if **b == expected));
+        assert!(second.retry.is_none() && rest.profile.is_none());
+        let labels = first.profile.as_ref().map(|p| p.labels.as_str().to_owned());
+        assert_eq!(labels.as_deref(), Some(r#"rt_route="GET /""#));
+        let Distribution::FirstAvailable(backends) = &rest.distribution else { panic!("{:?}", rest.distribution) };
+        assert!(
+            matches!(&backends[0].backend.kind, BackendKind::Balancer { path, .. } if **path == *format!("{NAME}:80"))
+        );
+    }
+
+    #[test]
+    fn a_split_holds_for_http_and_for_bytes() {
+        let target = |name: &str, weight| wire::WeightedDst { authority: name.into(), weight, ..Default::default() };
+        let dst_overrides = vec![target("a.ns:80", 1), target("b.ns:80.", 3), target("c.ns:80", 0)];
+        let policy = of_profile(wire::DestinationProfile { dst_overrides, ..named() });
+        let Distribution::RandomAvailable(backends) = &http(&policy).routes[0].rules[0].policy.distribution else {
+            panic!("not split")
+        };
+        assert_eq!(backends.iter().map(|(_, weight)| *weight).collect::<Vec<_>>(), [1, 3]);
+        assert!(matches!(&opaque(&policy).routes[0].distribution, Distribution::RandomAvailable(b) if b.len() == 2));
+    }
+
+    #[test]
+    fn an_opaque_profile_makes_the_port_opaque() {
+        let policy = of_profile(wire::DestinationProfile { opaque_protocol: true, ..named() });
+        assert!(matches!(policy.protocol, Protocol::Opaque(_)));
+    }
+
+    #[test]
+    fn a_pods_profile_leads_to_the_pod() {
+        let addr = std::net::SocketAddr::from(([10, 0, 0, 9], 8080));
+        let endpoint = wire::WeightedAddr { addr: Some(addr.into()), ..Default::default() };
+        let policy = of_profile(wire::DestinationProfile { endpoint: Some(endpoint), ..Default::default() });
+        assert_eq!(&*policy.parent.name, "endpoint");
+        let Distribution::FirstAvailable(backends) = &opaque(&policy).routes[0].distribution else { panic!("empty") };
+        assert!(matches!(&backends[0].backend.kind, BackendKind::Forward(e) if e.addr == addr));
+    }
+}

@@ -15,7 +15,7 @@ pub mod overlay;
 mod server_policy;
 mod stream;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

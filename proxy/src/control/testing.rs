@@ -1,14 +1,25 @@
-//! A control plane for unit tests: plain HTTP/2 on loopback that answers gRPC calls from channels.
+//! What unit tests need of a control plane: one on loopback that answers gRPC calls from channels over plain HTTP/2, a
+//! certificate authority, and a configuration that leads to them.
 
+use super::Control;
+use super::client::Connector;
+use super::identity::{Identity, Publisher};
+use crate::config::{Config, Environment};
+use crate::dns::Resolver;
+use crate::metrics::Registry;
+use crate::tls::Trust;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::Code;
@@ -116,4 +127,66 @@ impl Body for Replies {
             })
         })
     }
+}
+
+/// Any file will do for a token.
+const TOKEN_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+pub const OWN: &str = "web.ns.serviceaccount.identity.linkerd.cluster.local";
+
+pub struct Authority {
+    pub pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    pub fn sign(&self, csr: &[u8]) -> Vec<u8> {
+        let csr = CertificateSigningRequestParams::from_der(&csr.to_vec().into()).expect("a request");
+        csr.signed_by(&self.issuer).expect("a certificate").der().to_vec()
+    }
+}
+
+pub fn config(addr: SocketAddr, anchors: &str, more: &[(&str, &str)]) -> Arc<Config> {
+    let addr = format!("localhost.:{}", addr.port());
+    let fixed = [
+        ("DESTINATION_SVC_ADDR", addr.as_str()),
+        ("POLICY_SVC_ADDR", &addr),
+        ("IDENTITY_SVC_ADDR", &addr),
+        ("POLICY_WORKLOAD", "{\"ns\":\"ns\",\"pod\":\"web\"}"),
+        ("DESTINATION_CONTEXT", "context"),
+        ("IDENTITY_DIR", "/nonexistent"),
+        ("IDENTITY_TRUST_ANCHORS", anchors),
+        ("IDENTITY_TOKEN_FILE", TOKEN_FILE),
+        ("IDENTITY_LOCAL_NAME", OWN),
+        ("DESTINATION_PROFILE_NETWORKS", "10.0.0.0/8"),
+    ];
+    let vars = fixed.iter().chain(more).map(|(k, v)| (format!("LINKERD2_PROXY_{k}"), (*v).to_owned()));
+    Arc::new(Config::read(Environment::new(vars)).expect("a valid configuration"))
+}
+
+pub fn connector(config: &Config) -> (Connector, Publisher) {
+    let (identity, publisher) = Identity::new(&config.identity);
+    let trust = Arc::new(Trust::new(&config.identity.trust_anchors_pem).expect("anchors"));
+    let settings = Arc::new(config.control.clone());
+    (Connector { settings, resolver: Resolver::default(), trust, identity }, publisher)
+}
+
+/// For tests of what only needs to have a control: nobody is at the other end.
+pub fn control_without_plane(more: &[(&str, &str)]) -> (Arc<Config>, Control) {
+    let config = config(([127, 0, 0, 1], 1).into(), &Authority::new().pem, more);
+    let (connector, _) = connector(&config);
+    (config.clone(), Control::new(config, connector, &Registry::new(Duration::from_secs(600))))
+}
+
+/// An identity without a certificate.
+pub fn identity() -> Identity {
+    let config = config(([127, 0, 0, 1], 1).into(), &Authority::new().pem, &[]);
+    connector(&config).0.identity
 }

@@ -1,68 +1,16 @@
 //! The control side against a control plane on loopback.
 
-use super::client::{Client, Connector};
-use super::identity::{Identity, KeyAndRequest, Renewal};
+use super::client::Client;
+use super::identity::{KeyAndRequest, Renewal};
 use super::model::PeerId;
 use super::model::endpoint::SetState;
 use super::model::inbound::{ClientTls, Protocol as Inbound};
 use super::model::outbound::{BackendKind, Distribution, Protocol};
 use super::overlay;
-use super::testing::FakeControlPlane;
+use super::testing::{Authority, FakeControlPlane, OWN, config, connector};
 use super::*;
-use crate::config::Environment;
-use crate::dns::Resolver;
 use crate::tls::Trust;
 use linkerd2_proxy_api::{destination, identity as wire_identity, inbound, meta, outbound};
-use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
-
-/// Any file will do for a token.
-const TOKEN_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-const OWN: &str = "web.ns.serviceaccount.identity.linkerd.cluster.local";
-
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    fn sign(&self, csr: &[u8]) -> Vec<u8> {
-        let csr = CertificateSigningRequestParams::from_der(&csr.to_vec().into()).expect("a request");
-        csr.signed_by(&self.issuer).expect("a certificate").der().to_vec()
-    }
-}
-
-fn config(addr: SocketAddr, anchors: &str, more: &[(&str, &str)]) -> Arc<Config> {
-    let addr = format!("localhost.:{}", addr.port());
-    let fixed = [
-        ("DESTINATION_SVC_ADDR", addr.as_str()),
-        ("POLICY_SVC_ADDR", &addr),
-        ("IDENTITY_SVC_ADDR", &addr),
-        ("POLICY_WORKLOAD", "{\"ns\":\"ns\",\"pod\":\"web\"}"),
-        ("DESTINATION_CONTEXT", "context"),
-        ("IDENTITY_DIR", "/nonexistent"),
-        ("IDENTITY_TRUST_ANCHORS", anchors),
-        ("IDENTITY_TOKEN_FILE", TOKEN_FILE),
-        ("IDENTITY_LOCAL_NAME", OWN),
-        ("DESTINATION_PROFILE_NETWORKS", "10.0.0.0/8"),
-    ];
-    let vars = fixed.iter().chain(more).map(|(k, v)| (format!("LINKERD2_PROXY_{k}"), (*v).to_owned()));
-    Arc::new(Config::read(Environment::new(vars)).expect("a valid configuration"))
-}
-
-fn connector(config: &Config) -> (Connector, identity::Publisher) {
-    let (identity, publisher) = Identity::new(&config.identity);
-    let trust = Arc::new(Trust::new(&config.identity.trust_anchors_pem).expect("anchors"));
-    let settings = Arc::new(config.control.clone());
-    (Connector { settings, resolver: Resolver::default(), trust, identity }, publisher)
-}
 
 async fn start(more: &[(&str, &str)]) -> (FakeControlPlane, Control) {
     let plane = FakeControlPlane::start().await;

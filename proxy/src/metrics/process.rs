@@ -29,7 +29,7 @@ pub fn register(registry: &Registry) {
         .with("vendor", option_env!("LINKERD2_PROXY_VENDOR").unwrap_or("tulle"))
         .with("date", option_env!("RELEASE_DATE").unwrap_or_default());
     let tls = Labels::new()
-        .with("tls_suites", "TLS13_AES_256_GCM_SHA384,TLS13_AES_128_GCM_SHA256,TLS13_CHACHA20_POLY1305_SHA256")
+        .with("tls_suites", "TLS13_AES_128_GCM_SHA256,TLS13_AES_256_GCM_SHA384,TLS13_CHACHA20_POLY1305_SHA256")
         .with("tls_kx_groups", "X25519,secp256r1,secp384r1")
         .with("tls_rand", "ring")
         .with("tls_key_provider", "ring")
