@@ -21,6 +21,9 @@ impl Ports {
     }
 }
 
+/// Longer than any proxy lives, and short enough to be added to any time.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// `250ms`, `5s`, `1m`, `2h`, `365d`; a bare number only when it is 0.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -29,7 +32,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration such as 250ms, 5s, 1m, 2h or 1d");
     let n: u64 = number.parse().map_err(|_| bad())?;
     let seconds = |factor: u64| n.checked_mul(factor).map(Duration::from_secs).ok_or_else(bad);
-    match unit {
+    let duration = match unit {
         "ms" => Ok(Duration::from_millis(n)),
         "s" => seconds(1),
         "m" => seconds(60),
@@ -37,7 +40,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "d" => seconds(86_400),
         "" if n == 0 => Ok(Duration::ZERO),
         _ => Err(bad()),
-    }
+    };
+    duration.and_then(|duration| if duration > DURATION_MAX { Err(bad()) } else { Ok(duration) })
 }
 
 pub fn parse_bool(text: &str) -> Result<bool, String> {
@@ -128,7 +132,9 @@ mod tests {
         assert_eq!(parse_duration(" 250ms "), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("365d"), Ok(Duration::from_secs(365 * 86_400)));
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
-        for bad in ["", "5", "1.5s", "s", "-1s", "1 s", "1y", "99999999999999999999s", "18446744073709551615d"] {
+        for bad in
+            ["", "5", "1.5s", "s", "-1s", "1 s", "1y", "99999999999999999999s", "18446744073709551615d", "40000d"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -34,3 +34,20 @@ impl Attempts {
         tokio::time::sleep(delay).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_to_the_maximum_whatever_the_numbers() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { min: second, max: 10 * second, jitter: 0.5, respect_retry_after: false };
+        for (n, low) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 10), (31, 10), (u32::MAX, 10)] {
+            let delay = backoff.delay(n);
+            assert!(delay >= low * second && delay <= 10 * second, "{n}: {delay:?}");
+        }
+        let huge = Backoff { min: Duration::MAX, max: Duration::MAX, jitter: 100.0, respect_retry_after: false };
+        assert_eq!(huge.delay(7), Duration::MAX);
+    }
+}

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use linkerd2_proxy_api::{meta, outbound};
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -189,4 +190,42 @@ pub fn control_without_plane(more: &[(&str, &str)]) -> (Arc<Config>, Control) {
 pub fn identity() -> Identity {
     let config = config(([127, 0, 0, 1], 1).into(), &Authority::new().pem, &[]);
     connector(&config).0.identity
+}
+
+pub fn default_meta(name: &str) -> Option<meta::Metadata> {
+    Some(meta::Metadata { kind: Some(meta::metadata::Kind::Default(name.to_owned())) })
+}
+
+/// A policy with one route to the balancer `path`.
+pub fn balanced(name: &str, path: &str) -> outbound::OutboundPolicy {
+    use outbound::{backend, http_route, proxy_protocol};
+    let ms = |ms: i32| Some(prost_types::Duration { seconds: 0, nanos: ms * 1_000_000 });
+    let discovery =
+        backend::endpoint_discovery::Kind::Dst(backend::endpoint_discovery::DestinationGet { path: path.into() });
+    let balancer = backend::BalanceP2c {
+        discovery: Some(backend::EndpointDiscovery { kind: Some(discovery) }),
+        load: Some(backend::balance_p2c::Load::PeakEwma(backend::balance_p2c::PeakEwma {
+            default_rtt: ms(30),
+            decay: ms(900),
+        })),
+    };
+    let backend = outbound::Backend {
+        metadata: default_meta("backend"),
+        kind: Some(backend::Kind::Balancer(balancer)),
+        queue: Some(outbound::Queue { capacity: 100, failfast_timeout: ms(300) }),
+    };
+    let rule = http_route::Rule {
+        backends: Some(http_route::Distribution {
+            kind: Some(http_route::distribution::Kind::FirstAvailable(http_route::distribution::FirstAvailable {
+                backends: vec![http_route::RouteBackend { backend: Some(backend), ..Default::default() }],
+            })),
+        }),
+        ..Default::default()
+    };
+    let route = outbound::HttpRoute { metadata: default_meta("http"), hosts: vec![], rules: vec![rule] };
+    let kind = proxy_protocol::Kind::Http1(proxy_protocol::Http1 { routes: vec![route], failure_accrual: None });
+    outbound::OutboundPolicy {
+        protocol: Some(outbound::ProxyProtocol { kind: Some(kind) }),
+        metadata: default_meta(name),
+    }
 }

@@ -7,10 +7,10 @@ use super::model::endpoint::SetState;
 use super::model::inbound::{ClientTls, Protocol as Inbound};
 use super::model::outbound::{BackendKind, Distribution, Protocol};
 use super::overlay;
-use super::testing::{Authority, FakeControlPlane, OWN, config, connector};
+use super::testing::{Authority, FakeControlPlane, OWN, balanced, config, connector, default_meta};
 use super::*;
 use crate::tls::Trust;
-use linkerd2_proxy_api::{destination, identity as wire_identity, inbound, meta, outbound};
+use linkerd2_proxy_api::{destination, identity as wire_identity, inbound, outbound};
 
 async fn start(more: &[(&str, &str)]) -> (FakeControlPlane, Control) {
     let plane = FakeControlPlane::start().await;
@@ -21,44 +21,6 @@ async fn start(more: &[(&str, &str)]) -> (FakeControlPlane, Control) {
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
-}
-
-fn default_meta(name: &str) -> Option<meta::Metadata> {
-    Some(meta::Metadata { kind: Some(meta::metadata::Kind::Default(name.to_owned())) })
-}
-
-/// A policy with one route to the balancer `path`.
-fn balanced(name: &str, path: &str) -> outbound::OutboundPolicy {
-    use outbound::{backend, http_route, proxy_protocol};
-    let ms = |ms: i32| Some(prost_types::Duration { seconds: 0, nanos: ms * 1_000_000 });
-    let discovery =
-        backend::endpoint_discovery::Kind::Dst(backend::endpoint_discovery::DestinationGet { path: path.into() });
-    let balancer = backend::BalanceP2c {
-        discovery: Some(backend::EndpointDiscovery { kind: Some(discovery) }),
-        load: Some(backend::balance_p2c::Load::PeakEwma(backend::balance_p2c::PeakEwma {
-            default_rtt: ms(30),
-            decay: ms(900),
-        })),
-    };
-    let backend = outbound::Backend {
-        metadata: default_meta("backend"),
-        kind: Some(backend::Kind::Balancer(balancer)),
-        queue: Some(outbound::Queue { capacity: 100, failfast_timeout: ms(300) }),
-    };
-    let rule = http_route::Rule {
-        backends: Some(http_route::Distribution {
-            kind: Some(http_route::distribution::Kind::FirstAvailable(http_route::distribution::FirstAvailable {
-                backends: vec![http_route::RouteBackend { backend: Some(backend), ..Default::default() }],
-            })),
-        }),
-        ..Default::default()
-    };
-    let route = outbound::HttpRoute { metadata: default_meta("http"), hosts: vec![], rules: vec![rule] };
-    let kind = proxy_protocol::Kind::Http1(proxy_protocol::Http1 { routes: vec![route], failure_accrual: None });
-    outbound::OutboundPolicy {
-        protocol: Some(outbound::ProxyProtocol { kind: Some(kind) }),
-        metadata: default_meta(name),
-    }
 }
 
 fn backend_of(policy: &model::outbound::Policy) -> BackendKind {

@@ -1,6 +1,6 @@
 //! Addresses of endpoints and what is said about them.
 
-use super::Invalid;
+use super::{Invalid, duration};
 use crate::control::model::endpoint::*;
 use crate::metrics::Labels;
 use linkerd2_proxy_api::destination as wire;
@@ -95,8 +95,8 @@ fn http2_params(wire: wire::Http2ClientParams) -> Http2Params {
     });
     let keep_alive = wire.keep_alive.and_then(|k| {
         Some(KeepAlive {
-            interval: k.interval?.try_into().ok()?,
-            timeout: k.timeout?.try_into().ok()?,
+            interval: duration("interval", k.interval?).ok()?,
+            timeout: duration("timeout", k.timeout?).ok()?,
             while_idle: k.while_idle,
         })
     });

@@ -6,6 +6,8 @@ pub mod inbound;
 pub mod outbound;
 pub mod profile;
 mod route;
+#[cfg(test)]
+mod tests;
 
 pub use endpoint::{endpoint, endpoints, socket_addr};
 
@@ -47,9 +49,13 @@ pub fn meta(wire: Option<meta::Metadata>) -> Result<Meta, Invalid> {
     }
 }
 
+/// Longer than anything lasts, and short enough to be added to any time.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A duration that must not be negative.
 pub fn duration(what: &str, wire: prost_types::Duration) -> Result<Duration, Invalid> {
-    wire.try_into().map_err(|_| Invalid::bad(what, "negative or out of range"))
+    let duration: Duration = wire.try_into().map_err(|_| Invalid::bad(what, "negative or out of range"))?;
+    Ok(duration.min(DURATION_MAX))
 }
 
 pub fn optional_duration(what: &str, wire: Option<prost_types::Duration>) -> Result<Option<Duration>, Invalid> {

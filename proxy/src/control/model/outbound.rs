@@ -202,6 +202,7 @@ impl Backoff {
     /// The wait before attempt `n` (from 0): doubles from `min` to `max`, with up to `jitter` of itself added.
     pub fn delay(&self, n: u32) -> Duration {
         let base = self.min.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(self.max);
-        base.mul_f32(1.0 + self.jitter.max(0.0) * crate::control::random_unit()).min(self.max)
+        let jittered = base.as_secs_f64() * f64::from(1.0 + self.jitter.max(0.0) * crate::control::random_unit());
+        Duration::try_from_secs_f64(jittered).map_or(self.max, |delay| delay.min(self.max))
     }
 }
