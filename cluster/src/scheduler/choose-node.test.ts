@@ -94,8 +94,8 @@ test('keeps pods apart or together as they require', () => {
 
 test('reads quantities and adds up what a pod asks for', () => {
   assert.deepEqual(
-    ['250m', '2', '64Mi', '1e3', '1.5Gi', 'x', undefined].map(parseQuantity),
-    [0.25, 2, 67108864, 1000, 1610612736, 0, 0],
+    ['250m', '2', '64Mi', '3Ki', '1e3', '1.5Gi', 'x', undefined].map(parseQuantity),
+    [0.25, 2, 67108864, 3072, 1000, 1610612736, 0, 0],
   );
   const request = (cpu: string) => ({ resources: { requests: { cpu } } });
   const spec = {
