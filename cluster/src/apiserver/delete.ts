@@ -43,7 +43,14 @@ export async function readDeleteOptions(request: ApiRequest): Promise<DeleteOpti
   }
   const orphans =
     given.orphanDependents ?? (query.has('orphanDependents') ? query.get('orphanDependents') === 'true' : undefined);
-  const propagation = policy ?? (orphans === undefined ? undefined : orphans ? 'Orphan' : 'Background');
+  let propagation = policy ?? (orphans === undefined ? undefined : orphans ? 'Orphan' : 'Background');
+  if (propagation === undefined && request.resource.storage === 'jobs.batch') {
+    // What batch/v1 has done from its beginning, and warns of since.
+    propagation = 'Orphan';
+    request.warnings.push(
+      'child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning',
+    );
+  }
   const isDryRun = request.isDryRun || (given.dryRun ?? []).includes('All');
   return {
     isDryRun,

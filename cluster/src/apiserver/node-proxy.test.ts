@@ -76,7 +76,7 @@ test('port-forwarding is passed through to the agent, byte for byte', async (t) 
   t.after(() => sockets.close());
   const paths: string[] = [];
   agent.on('upgrade', (incoming, socket, head) => {
-    paths.push(incoming.url);
+    paths.push(incoming.url ?? '');
     sockets.handleUpgrade(incoming, socket, head, (webSocket) => {
       // Both channels begin with the port; then data on channel 0 comes back in capitals.
       const port = Buffer.from([8080 & 255, 8080 >> 8]);

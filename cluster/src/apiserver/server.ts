@@ -17,6 +17,7 @@ import { TokenAuthority } from '../authentication/token-authority.ts';
 import { createAuthorizer } from '../authorization/authorizer.ts';
 import { bootstrapObjects } from '../bootstrap.ts';
 import { apiserver as logger } from '../logger.ts';
+import { publishApiServices } from '../resources/api-service.ts';
 import { builtinResources } from '../resources/builtin.ts';
 import { serveCustomResources } from '../resources/custom-resource.ts';
 import { Registry } from '../resources/registry.ts';
@@ -96,6 +97,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...(options.advertise === undefined ? {} : { advertise: options.advertise }),
   });
   serveCustomResources(context);
+  publishApiServices(context);
   startGarbageCollector(context);
 
   let isReady = true;

@@ -1,5 +1,6 @@
 /** Every kind that is served without a CustomResourceDefinition. */
 import * as access from './access.ts';
+import { apiServices } from './api-service.ts';
 import * as core from './core.ts';
 import { customResourceDefinitions } from './custom-resource-definition.ts';
 import { pods } from './pod.ts';
@@ -36,5 +37,6 @@ export const builtinResources: readonly Resource[] = [
   access.mutatingWebhooks,
   access.validatingWebhooks,
   customResourceDefinitions,
+  apiServices,
   ...access.reviews,
 ];

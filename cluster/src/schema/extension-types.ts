@@ -1,9 +1,14 @@
 /**
- * Structure of admissionregistration.k8s.io/v1 and apiextensions.k8s.io/v1.
+ * Structure of admissionregistration.k8s.io/v1, apiextensions.k8s.io/v1 and apiregistration.k8s.io/v1.
  * The notation is explained in notation.ts; the names are those of the Kubernetes API.
  */
 
 export const extensionTypes = `
+APIService: metadata:ObjectMeta spec:APIServiceSpec status:APIServiceStatus
+APIServiceCondition: lastTransitionTime:time message reason status type
+APIServiceSpec: caBundle:bytes group groupPriorityMinimum:int insecureSkipTLSVerify:bool service:any version
+  versionPriority:int
+APIServiceStatus: conditions:[APIServiceCondition](type)
 MatchCondition: expression@2! name@1!
 MutatingWebhook: admissionReviewVersions@8!:[] clientConfig@2!:WebhookClientConfig failurePolicy@4:string?
   matchConditions@12:[MatchCondition](name) matchPolicy@9:string? name@1! namespaceSelector@5:LabelSelector?

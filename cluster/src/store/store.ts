@@ -7,8 +7,11 @@ import { MeshError } from '@tulle/api';
 import type { StoredObject } from './stored-object.ts';
 import { Entry } from './stored-object.ts';
 
-/** Events kept per resource for watches that resume; a watch from before them is told to list again (410). */
-export const HISTORY_EVENTS_MAX = 4096;
+/**
+ * Events kept per resource for watches that resume: seconds of a busy cluster, at some 30 kB for a large pod. A watch from
+ * before them is told to list again (410).
+ */
+export const HISTORY_EVENTS_MAX = 1024;
 /** Watchers at once: each controller and node has about twenty, each proxyless tool one or two. */
 export const WATCHERS_MAX = 4096;
 
@@ -84,8 +87,7 @@ export class Store {
       throw new MeshError('ABORTED', `store ${resource} ${key}: it has changed since it was read`);
     const entry = this.#write(resource, object, key, false);
     collection.entries.set(key, entry);
-    if (previous === undefined) collection.sorted = undefined;
-    else if (collection.sorted !== undefined) collection.sorted = undefined;
+    collection.sorted = undefined;
     this.#publish(collection, { type: previous ? 'MODIFIED' : 'ADDED', revision: entry.revision, entry, previous });
     return entry;
   }
@@ -144,6 +146,7 @@ export class Store {
       collection.oldestRevision = dropped.at(-1)!.revision;
     }
     for (const listener of [...collection.listeners]) listener(event);
+    event.previous?.forgetJson();
   }
 
   #collection(resource: string): Collection {

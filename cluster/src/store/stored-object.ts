@@ -74,6 +74,11 @@ export class Entry {
     return text;
   }
 
+  /** For an entry that is history: few will ask for its text again. */
+  forgetJson(): void {
+    this.#json.clear();
+  }
+
   static keyOf(metadata: { name: string; namespace?: string }): string {
     return metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
   }
