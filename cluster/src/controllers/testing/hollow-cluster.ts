@@ -31,7 +31,7 @@ export interface HollowCluster {
 }
 
 /** A test that waits longer has failed. */
-const WAIT_MS_MAX = 10_000;
+const WAIT_MS_MAX = 30_000;
 
 let serial = 0;
 
