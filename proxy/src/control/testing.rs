@@ -140,7 +140,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub fn create() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -181,14 +181,14 @@ pub fn connector(config: &Config) -> (Connector, Publisher) {
 
 /// For tests of what only needs to have a control: nobody is at the other end.
 pub fn control_without_plane(more: &[(&str, &str)]) -> (Arc<Config>, Control) {
-    let config = config(([127, 0, 0, 1], 1).into(), &Authority::new().pem, more);
+    let config = config(([127, 0, 0, 1], 1).into(), &Authority::create().pem, more);
     let (connector, _) = connector(&config);
     (config.clone(), Control::new(config, connector, &Registry::new(Duration::from_secs(600))))
 }
 
 /// An identity without a certificate.
 pub fn identity() -> Identity {
-    let config = config(([127, 0, 0, 1], 1).into(), &Authority::new().pem, &[]);
+    let config = config(([127, 0, 0, 1], 1).into(), &Authority::create().pem, &[]);
     connector(&config).0.identity
 }
 

@@ -14,7 +14,7 @@ use linkerd2_proxy_api::{destination, identity as wire_identity, inbound, outbou
 
 async fn start(more: &[(&str, &str)]) -> (FakeControlPlane, Control) {
     let plane = FakeControlPlane::start().await;
-    let config = config(plane.addr, &Authority::new().pem, more);
+    let config = config(plane.addr, &Authority::create().pem, more);
     let (connector, _) = connector(&config);
     (plane, Control::new(config, connector, &Registry::new(Duration::from_secs(600))))
 }
@@ -37,7 +37,7 @@ fn backend_of(policy: &model::outbound::Policy) -> BackendKind {
 #[tokio::test]
 async fn certifies_its_name_and_renews() {
     let mut plane = FakeControlPlane::start().await;
-    let authority = Authority::new();
+    let authority = Authority::create();
     let config = config(plane.addr, &authority.pem, &[("IDENTITY_MIN_REFRESH", "1ms")]);
     let (connector, publisher) = connector(&config);
     let identity = connector.identity.clone();
@@ -58,7 +58,7 @@ async fn certifies_its_name_and_renews() {
     let call = plane.next("/Certify").await;
     let request: wire_identity::CertifyRequest = call.request();
     assert_eq!((request.identity.as_str(), &request.token[..]), (OWN, &include_bytes!("../../Cargo.toml")[..]));
-    let stranger = Authority::new();
+    let stranger = Authority::create();
     call.send(&response(stranger.sign(&request.certificate_signing_request), 60));
     call.end(Code::Ok);
 
@@ -82,7 +82,7 @@ async fn certifies_its_name_and_renews() {
 
 #[tokio::test]
 async fn credentials_make_mutual_tls_between_names() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let config = config(addr("127.0.0.1:1"), &authority.pem, &[]);
     let trust = Trust::new(&authority.pem).expect("anchors");
     let pair = KeyAndRequest::load_or_make(&config.identity).expect("a key");
