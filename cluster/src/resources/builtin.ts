@@ -1,12 +1,14 @@
 /** Every kind that is served without a CustomResourceDefinition. */
 import * as access from './access.ts';
 import { apiServices } from './api-service.ts';
+import * as apps from './apps.ts';
+import * as batch from './batch.ts';
 import * as core from './core.ts';
 import { customResourceDefinitions } from './custom-resource-definition.ts';
+import * as event from './event.ts';
 import { pods } from './pod.ts';
 import type { Resource } from './resource.ts';
 import { services } from './service.ts';
-import * as workloads from './workloads.ts';
 
 export const builtinResources: readonly Resource[] = [
   core.namespaces,
@@ -17,16 +19,16 @@ export const builtinResources: readonly Resource[] = [
   core.secrets,
   core.serviceAccounts,
   core.nodes,
-  core.events,
-  workloads.deployments,
-  workloads.replicaSets,
-  workloads.statefulSets,
-  workloads.daemonSets,
-  workloads.controllerRevisions,
-  workloads.jobs,
-  workloads.cronJobs,
+  event.events,
+  apps.deployments,
+  apps.replicaSets,
+  apps.statefulSets,
+  apps.daemonSets,
+  apps.controllerRevisions,
+  batch.jobs,
+  batch.cronJobs,
   core.endpointSlices,
-  core.eventsV1,
+  event.eventsV1,
   core.leases,
   core.podDisruptionBudgets,
   core.priorityClasses,

@@ -1,4 +1,5 @@
 /** Table cells that several kinds share. */
+import { labelSelectorText } from '../apiserver/selector.ts';
 import type { Fields } from '../store/stored-object.ts';
 import type { Column } from './resource.ts';
 
@@ -70,3 +71,16 @@ export function templateColumns(template: (object: Fields) => Fields | undefined
     },
   ];
 }
+
+export const selectorColumn: Column = {
+  name: 'Selector',
+  priority: 1,
+  value: (object) => joined([labelSelectorText(object.spec?.selector)].filter((text) => text !== '')),
+};
+
+/** A number that is 0 where the object does not say it. */
+export const count = (name: string, read: (object: Fields) => number | undefined): Column => ({
+  name,
+  type: 'integer',
+  value: (object) => read(object) ?? 0,
+});
