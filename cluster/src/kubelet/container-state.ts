@@ -68,11 +68,15 @@ export class ContainerState {
   }
 }
 
-/** Seconds until the next restart after so many failures in a row; the first comes at once. */
+/**
+ * Milliseconds until the next restart after so many failures in a row. The first comes soon, but not before the Services'
+ * clients can know that the pod is not ready: a proxy that is back before its application answers for it with errors.
+ */
 export function backoffMs(failures: number): number {
   const FIRST_MS = 10_000;
   const LONGEST_MS = 300_000;
-  return failures <= 1 ? 0 : Math.min(FIRST_MS * 2 ** (failures - 2), LONGEST_MS);
+  const SOON_MS = 1000;
+  return failures <= 1 ? SOON_MS : Math.min(FIRST_MS * 2 ** (failures - 2), LONGEST_MS);
 }
 
 /** A run that lasted this long begins the back-off anew. */

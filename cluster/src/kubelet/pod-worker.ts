@@ -170,7 +170,7 @@ export class PodWorker {
       c.isRestart = true;
       c.phase = 'waiting';
       c.waiting = { reason: 'ContainerCreating' };
-      if (c.retryAtMs > performance.now()) {
+      if (c.failures > 1 && c.retryAtMs > performance.now()) {
         const seconds = Math.round((c.retryAtMs - performance.now()) / 1000);
         const message = `back-off ${seconds}s restarting failed container=${c.name} pod=${this.#pod.metadata.name}`;
         c.waiting = { reason: 'CrashLoopBackOff', message };
