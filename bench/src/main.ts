@@ -3,6 +3,7 @@
  *
  *   --proxy PATH or NAME=PATH  another proxy with the same environment contract (repeatable)
  *   --without-own              leaves ours out
+ *   --only NAME                measures this one alone (direct, floor or a proxy), to look at it with other tools
  *   --rounds N  --seconds S  --paced-seconds S  --case TEXT (only cases whose name has it)  --starts N
  *   -o json|table
  */
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       proxy: { type: 'string', multiple: true, default: [] },
+      only: { type: 'string' },
       'without-own': { type: 'boolean', default: false },
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '1' },
@@ -61,7 +63,9 @@ async function main(): Promise<void> {
   for (const { name, path } of proxies) contenders.push(await startProxy(setting, name, path, starts));
   const idle = contenders.map((contender) => contender.rssBytes());
   const onProgress = (text: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`);
-  const samples = await runRounds(contenders, programs, { rounds, seconds, pacedSeconds, cases, onProgress });
+  const measured = contenders.filter((contender) => (values.only ?? contender.name) === contender.name);
+  if (measured.length === 0) throw new Error(`--only: no path is called ${JSON.stringify(values.only)}`);
+  const samples = await runRounds(measured, programs, { rounds, seconds, pacedSeconds, cases, onProgress });
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
   const report: Report = {
     rounds,
@@ -75,7 +79,7 @@ async function main(): Promise<void> {
       idleRssBytes: idle[at],
       endRssBytes: contender.rssBytes(),
     })),
-    cases: summarize(samples, contenders),
+    cases: summarize(samples, measured),
   };
   process.stdout.write(values.output === 'json' ? `${JSON.stringify(report, null, 2)}\n` : renderTables(report));
 }

@@ -69,12 +69,16 @@ export function caseName({ name, concurrency }: Case): string {
   return `${name} c=${concurrency}`;
 }
 
+/** Far longer than any run: a proxy that hangs fails the bench instead of hanging it. */
+const HANG_MS = 60_000;
+
 async function measure(contender: Contender, argv: string[], name: string, round: number): Promise<Sample> {
   const load = contender.client.start(argv);
-  await load.nextLine();
+  const nextLine = () => within(HANG_MS, load.nextLine(), `${contender.name}, ${name}`);
+  await nextLine();
   const before = contender.cpuUs();
   load.process.stdin.write('go\n');
-  const result = JSON.parse(await load.nextLine());
+  const result = JSON.parse(await nextLine());
   const after = contender.cpuUs();
   load.process.stdin.end();
   if (result.errors > 0 || result.requests === 0)
@@ -91,4 +95,14 @@ async function measure(contender: Contender, argv: string[], name: string, round
     clientUs: (after.client - before.client) / result.requests,
     serverUs: (after.server - before.server) / result.requests,
   };
+}
+
+async function within<T>(limitMs: number, outcome: Promise<T>, what: string): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`${what}: nothing for ${limitMs / 1000} s`)), limitMs);
+  try {
+    return await Promise.race([outcome, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
