@@ -1,16 +1,14 @@
-import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { KeyObject, webcrypto } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import * as x509 from '@peculiar/x509';
 import { CONFIG_MAPS, CORE_EVENTS, type Kind, type KubeObject, MeshError, NAMESPACES, REPLICA_SETS } from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { MetricRegistry } from '../metric-registry.ts';
 import { createInjector, type Injector } from './service.ts';
+import { writeCertificate } from './testing-certificate.ts';
 
 const objects = new Map<Kind, KubeObject[]>([
   [
@@ -73,7 +71,7 @@ describe('the webhook', () => {
   let injector: Injector;
 
   before(async () => {
-    await writeCertificate(folder);
+    await writeCertificate(folder, 'injector.test');
     const logger = { debug() {}, info() {}, warn() {} };
     injector = await createInjector(
       { client, controlPlaneNamespace: 'linkerd', address: '127.0.0.1:0', certDir: folder, logger, metrics },
@@ -195,17 +193,3 @@ describe('the webhook', () => {
     }
   });
 });
-
-async function writeCertificate(folder: string): Promise<void> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=injector.test',
-    keys,
-    signingAlgorithm: algorithm,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: 'injector.test' }])],
-  });
-  const key = KeyObject.from(keys.privateKey).export({ format: 'pem', type: 'pkcs8' });
-  writeFileSync(join(folder, 'tls.crt'), certificate.toString('pem'));
-  writeFileSync(join(folder, 'tls.key'), key);
-}
