@@ -87,6 +87,9 @@ export function handleWatch(request: ApiRequest): void {
       sentRevision = context.store.revision;
       bookmark(false);
     }
+    // What changes from here on is not written after the end; the client resumes from the bookmark.
+    unsubscribe();
+    clearInterval(bookmarkTimer);
     outgoing.end();
   };
   const timeoutTimer = setTimeout(end, timeoutMs(query)).unref();
