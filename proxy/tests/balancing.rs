@@ -3,7 +3,7 @@
 
 use crate::{
     isolated,
-    mesh::{BOT, exchange, meshed_endpoint},
+    mesh::{BOT, WEB, exchange, meshed_endpoint},
     support::{
         control_plane::ControlPlane,
         network::{Network, Pod, ip},
@@ -51,6 +51,10 @@ async fn service(settings: &[(&str, &str)]) -> Service {
 impl Service {
     /// A pod whose application answers with its own address after a while.
     async fn add(&mut self, delay: Duration) -> SocketAddr {
+        self.add_pod(delay).await.1
+    }
+
+    async fn add_pod(&mut self, delay: Duration) -> (Pod, SocketAddr) {
         let pod = self.network.add_pod().await;
         let addr = SocketAddr::new(pod.v4.into(), PORT);
         pod.start(move |up| async move {
@@ -67,7 +71,7 @@ impl Service {
             }
         })
         .await;
-        addr
+        (pod, addr)
     }
 
     fn set(&self, endpoints: &[SocketAddr]) {
@@ -287,5 +291,31 @@ fn an_http2_peer_that_says_goodbye_loses_no_request() {
             opened += 1;
         }
         assert!(opened >= 4, "{opened}");
+    });
+}
+
+#[test]
+fn meshed_endpoints_are_balanced_and_the_loss_of_one_is_got_over() {
+    isolated!(|| async {
+        let mut service = service(&[("OUTBOUND_CONNECT_TIMEOUT", "200ms")]).await;
+        let (first, first_addr) = service.add_pod(Duration::ZERO).await;
+        let (second, second_addr) = service.add_pod(Duration::ZERO).await;
+        let first = Proxy::start(&first, &service.control, WEB, &[]).await;
+        let _second = Proxy::start(&second, &service.control, WEB, &[]).await;
+        let silent: SocketAddr = "10.99.1.1:8080".parse().unwrap();
+        ip(&["route add blackhole 10.99.1.0/24"]);
+        let meshed = [first_addr, second_addr, silent].map(|addr| {
+            let hint = dst::protocol_hint::Protocol::H2(dst::protocol_hint::H2 {});
+            meshed_endpoint(addr, Some(hint), false)
+        });
+        service.control.set_endpoints(PATH, meshed.into());
+        let answers = service.ask(200, 4).await;
+        let count = |addr: SocketAddr| answers.get(&addr.to_string()).copied().unwrap_or(0);
+        assert_eq!(count(first_addr) + count(second_addr), 200, "{answers:?}");
+        assert!(count(first_addr) > 40 && count(second_addr) > 40, "{answers:?}");
+
+        // Killed while nothing is in flight: nothing is lost, although the control plane has said nothing.
+        drop(first);
+        assert_eq!(service.ask(100, 4).await, HashMap::from([(second_addr.to_string(), 100)]));
     });
 }
