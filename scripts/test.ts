@@ -24,7 +24,7 @@ const node = process.execPath;
 const bin = (name: string) => `node_modules/.bin/${name}`;
 const packages = ['api', 'client', 'cluster', 'control-plane', 'cli', 'demo', 'scripts'];
 const unitFiles = packages.flatMap((name) => globSync(`${name}/**/*.test.ts`, { exclude: ['**/node_modules/**'] }));
-const e2eFiles = globSync('test/*.test.ts').sort();
+const e2eFiles = globSync('test/**/*.test.ts').sort();
 
 const nodeTest = ['--test', '--test-reporter=spec', '--test-timeout=600000'];
 
