@@ -92,3 +92,12 @@ test('opaque traffic is counted by its connections', () => {
   const [edge] = trafficEdges([{ after: client }, { after: server }]);
   assert.deepEqual([edge?.isOpaque, edge?.clientCount, edge?.serverCount], [true, 2, 2]);
 });
+
+test('edges may be of pods, and of destinations without a proxy', () => {
+  const sent = 'direction="outbound",dst_namespace="shop",dst_deployment="api",dst_pod="api-1"';
+  const client = scrape('web', `response_total{${sent},tls="no_identity",no_tls_reason="loopback"} 3`);
+  assert.deepEqual(trafficEdges([{ after: client }]), []);
+  const [edge] = trafficEdges([{ after: client }], { labels: ['pod'], includesUnmeshed: true });
+  assert.deepEqual(edge?.server, { namespace: 'shop', kind: 'pod', name: 'api-1' });
+  assert.equal(edge?.noTlsReason, 'loopback');
+});

@@ -14,7 +14,7 @@ export interface MeshWindow {
   failed: { pod: string; reason: string }[];
 }
 
-/** Of the meshed pods among `pods`. A pod that answers only the second time counts from its own start. */
+/** Of the meshed pods among `pods`. A pod that does not answer both times is left out. */
 export async function scrapeWindow(client: Client, pods: readonly Pod[], windowMs: number): Promise<MeshWindow> {
   const meshed = pods.filter((pod) => isMeshed(pod) && isAlive(pod));
   const startedAt = performance.now();

@@ -44,7 +44,7 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
   const requests = options.metrics.counter('proxy_inject_admission_requests_total', 'Pods reviewed for injection.');
   const responses = options.metrics.counter('proxy_inject_admission_responses_total', 'Answers about pods.');
   const values = await watchValues(options, signal);
-  const namespaces = startReflector(client, NAMESPACES, {}, signal);
+  const namespaces = startReflector(client, NAMESPACES, { onError: logging('namespaces', logger) }, signal);
   await namespaces.synced;
   const ownerOf = createOwnerLookup(client);
   let eventsInFlight = 0;
@@ -111,7 +111,7 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
 /** The values as they are now; bad ones are reported and the last good ones kept. */
 async function watchValues(options: InjectorOptions, signal: AbortSignal): Promise<() => Values> {
   const { client, controlPlaneNamespace: namespace, logger } = options;
-  const selection = { namespace, fieldSelector: 'metadata.name=linkerd-config' };
+  const selection = { namespace, fieldSelector: 'metadata.name=linkerd-config', onError: logging('values', logger) };
   const configs = startReflector<ConfigMap>(client, CONFIG_MAPS, selection, signal);
   let values: Values | undefined;
   let problem = `there is no ConfigMap linkerd-config in namespace ${namespace}`;
@@ -131,6 +131,10 @@ async function watchValues(options: InjectorOptions, signal: AbortSignal): Promi
     return values;
   };
 }
+
+/** A watch is tried again by itself: what is there goes on being used. */
+const logging = (what: string, logger: InjectorLogger) => (error: MeshError) =>
+  logger.warn({ watch: what, err: error.message }, 'watch failed');
 
 function eventOf({ owner, namespace, report }: NonNullable<ReviewOutcome['injection']>): object {
   const now = new Date();
