@@ -1,10 +1,11 @@
 //! The syntax of single values.
 
-use super::Suffixes;
+use super::{AccessLog, DefaultPolicy, Suffixes};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A set of ports; values are `80` or `1000-2000`, comma separated.
@@ -121,6 +122,61 @@ pub fn parse_host_port(text: &str) -> Result<(String, u16), String> {
         Ok(port) if port > 0 => Ok((host.to_owned(), port)),
         _ => Err(bad()),
     }
+}
+
+pub fn parse_optional_duration(text: &str) -> Result<Option<Duration>, String> {
+    if text.trim().is_empty() { Ok(None) } else { parse_duration(text).map(Some) }
+}
+
+pub fn parse_ratio(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err(format!("{text:?} is not between 0 and 1")),
+    }
+}
+
+pub fn parse_log_format(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_uppercase().as_str() {
+        "" | "PLAIN" => Ok(false),
+        "JSON" => Ok(true),
+        _ => Err(format!("{text:?} is neither PLAIN nor JSON")),
+    }
+}
+
+pub fn parse_access_log(text: &str) -> Result<Option<AccessLog>, String> {
+    match text.trim() {
+        "" | "off" | "none" => Ok(None),
+        "apache" => Ok(Some(AccessLog::Apache)),
+        "json" => Ok(Some(AccessLog::Json)),
+        _ => Err(format!("{text:?} is neither apache nor json")),
+    }
+}
+
+pub fn parse_policy(text: &str) -> Result<DefaultPolicy, String> {
+    match text.trim() {
+        "deny" => Ok(DefaultPolicy::Deny),
+        "all-authenticated" => Ok(DefaultPolicy::AllAuthenticated),
+        "all-unauthenticated" => Ok(DefaultPolicy::AllUnauthenticated),
+        "cluster-authenticated" => Ok(DefaultPolicy::ClusterAuthenticated),
+        "cluster-unauthenticated" => Ok(DefaultPolicy::ClusterUnauthenticated),
+        "audit" => Ok(DefaultPolicy::Audit),
+        _ => Err(format!("{text:?} is not a default policy")),
+    }
+}
+
+pub fn parse_name(text: &str) -> Result<Arc<str>, String> {
+    match rustls::pki_types::DnsName::try_from(text) {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err(format!("{text:?} is not a DNS name")),
+    }
+}
+
+pub fn parse_id(text: &str) -> Result<Arc<str>, String> {
+    if text.starts_with("spiffe://") { Ok(text.into()) } else { parse_name(text) }
+}
+
+pub fn parse_anchors(text: &str) -> Result<Arc<str>, String> {
+    crate::tls::parse_trust_anchors(text).map(|_| text.into()).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

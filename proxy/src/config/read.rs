@@ -315,61 +315,6 @@ fn number<T: std::str::FromStr>(env: &Environment, name: &str, default: T) -> T 
     env.parse(name, parse_number).unwrap_or(default)
 }
 
-fn parse_optional_duration(text: &str) -> Result<Option<Duration>, String> {
-    if text.trim().is_empty() { Ok(None) } else { parse_duration(text).map(Some) }
-}
-
-fn parse_ratio(text: &str) -> Result<f64, String> {
-    match text.trim().parse() {
-        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-        _ => Err(format!("{text:?} is not between 0 and 1")),
-    }
-}
-
-fn parse_log_format(text: &str) -> Result<bool, String> {
-    match text.trim().to_ascii_uppercase().as_str() {
-        "" | "PLAIN" => Ok(false),
-        "JSON" => Ok(true),
-        _ => Err(format!("{text:?} is neither PLAIN nor JSON")),
-    }
-}
-
-fn parse_access_log(text: &str) -> Result<Option<AccessLog>, String> {
-    match text.trim() {
-        "" | "off" | "none" => Ok(None),
-        "apache" => Ok(Some(AccessLog::Apache)),
-        "json" => Ok(Some(AccessLog::Json)),
-        _ => Err(format!("{text:?} is neither apache nor json")),
-    }
-}
-
-fn parse_policy(text: &str) -> Result<DefaultPolicy, String> {
-    match text.trim() {
-        "deny" => Ok(DefaultPolicy::Deny),
-        "all-authenticated" => Ok(DefaultPolicy::AllAuthenticated),
-        "all-unauthenticated" => Ok(DefaultPolicy::AllUnauthenticated),
-        "cluster-authenticated" => Ok(DefaultPolicy::ClusterAuthenticated),
-        "cluster-unauthenticated" => Ok(DefaultPolicy::ClusterUnauthenticated),
-        "audit" => Ok(DefaultPolicy::Audit),
-        _ => Err(format!("{text:?} is not a default policy")),
-    }
-}
-
-fn parse_name(text: &str) -> Result<Arc<str>, String> {
-    match rustls::pki_types::DnsName::try_from(text) {
-        Ok(_) => Ok(text.into()),
-        Err(_) => Err(format!("{text:?} is not a DNS name")),
-    }
-}
-
-fn parse_id(text: &str) -> Result<Arc<str>, String> {
-    if text.starts_with("spiffe://") { Ok(text.into()) } else { parse_name(text) }
-}
-
-fn parse_anchors(text: &str) -> Result<Arc<str>, String> {
-    crate::tls::parse_trust_anchors(text).map(|_| text.into()).map_err(|e| e.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,118 @@
+//! Which of several routes a request finds.
+
+use super::*;
+
+fn route(name: &str, hosts: &[HostMatch], matches: Vec<RequestMatch>) -> Route<&'static str> {
+    let meta = Arc::new(Meta::default_named(name));
+    Route { meta, hosts: hosts.to_vec(), rules: vec![Rule { matches, policy: "" }] }
+}
+
+fn path(path: PathMatch) -> RequestMatch {
+    RequestMatch { path: Some(path), ..RequestMatch::default() }
+}
+
+fn exact(host: &str) -> HostMatch {
+    HostMatch::Exact(host.into())
+}
+
+fn suffix(name: &str) -> HostMatch {
+    HostMatch::Suffix(name.rsplit('.').map(Box::from).collect())
+}
+
+/// The name of the route that a GET with header `x: 1` finds.
+fn found(routes: &[Route<&'static str>], uri: &str) -> Option<String> {
+    let request = http::Request::get(uri).header("x", "1").body(()).expect("a request");
+    find(routes, Request::new(&request)).map(|found| routes[found.route].meta.name.to_string())
+}
+
+#[test]
+fn hosts_go_before_paths() {
+    let routes = [
+        route("any", &[], vec![path(PathMatch::Exact("/a".into()))]),
+        route("wide", &[suffix("example.com")], vec![]),
+        route("narrow", &[suffix("b.example.com")], vec![]),
+        route("exact", &[exact("a.b.example.com")], vec![]),
+    ];
+    let name = |uri| found(&routes, uri).unwrap_or_default();
+    assert_eq!(name("http://A.b.example.com:80/a"), "exact");
+    assert_eq!(name("http://c.b.example.com/a"), "narrow");
+    assert_eq!(name("http://b.example.com/a"), "wide");
+    assert_eq!(name("http://example.com/a"), "any", "a wildcard stands for a label at least");
+    assert_eq!(found(&routes, "http://example.com/b"), None);
+}
+
+#[test]
+fn exact_paths_go_before_longer_prefixes_before_expressions() {
+    let of = |name: &str, m| route(name, &[], vec![path(m)]);
+    let routes = [
+        of("regex", PathMatch::Regex(whole_regex("/a/.*").expect("valid"))),
+        of("short", PathMatch::Prefix("/".into())),
+        of("long", PathMatch::Prefix("/a/b/".into())),
+        of("exact", PathMatch::Exact("/a/b/c".into())),
+    ];
+    let name = |uri| found(&routes, uri).unwrap_or_default();
+    assert_eq!(name("http://h/a/b/c"), "exact");
+    assert_eq!(name("http://h/a/b/d"), "long");
+    assert_eq!(name("http://h/a/b"), "long");
+    assert_eq!(name("http://h/a/bc"), "short", "prefixes end at slashes, and go before expressions");
+}
+
+#[test]
+fn more_conditions_win_and_of_equals_the_first() {
+    let header = || RequestMatch {
+        headers: vec![(HeaderName::from_static("x"), ValueMatch::Exact((*b"1").into()))],
+        ..RequestMatch::default()
+    };
+    let query = || RequestMatch {
+        query: vec![("q".into(), ValueMatch::Regex(whole_regex("a b|c").expect("valid")))],
+        ..RequestMatch::default()
+    };
+    let get = || RequestMatch { method: Some(Method::GET), ..RequestMatch::default() };
+    let routes = [
+        route("plain", &[], vec![]),
+        route("query", &[], vec![query()]),
+        route("header", &[], vec![header()]),
+        route("header again", &[], vec![header()]),
+    ];
+    assert_eq!(found(&routes, "http://h/?q=a%20b").as_deref(), Some("header"));
+    assert_eq!(found(&routes[..2], "http://h/?p=1&q=a+b").as_deref(), Some("query"));
+    assert_eq!(found(&routes[..2], "http://h/?q=ac").as_deref(), Some("plain"));
+    let routes = [route("header", &[], vec![header()]), route("method", &[], vec![get()])];
+    assert_eq!(found(&routes, "http://h/").as_deref(), Some("method"));
+}
+
+#[test]
+fn grpc_methods_are_paths_of_two_elements() {
+    let grpc = |service: &str, method: &str| PathMatch::Grpc { service: service.into(), method: method.into() };
+    let of = |name: &str, m| route(name, &[], vec![path(m)]);
+    let routes = [of("any", grpc("", "")), of("service", grpc("a.B", "")), of("both", grpc("a.B", "C"))];
+    let name = |uri| found(&routes, uri).unwrap_or_default();
+    assert_eq!((name("http://h/a.B/C"), name("http://h/a.B/D")), ("both".into(), "service".into()));
+    assert_eq!(name("http://h/x/C"), "any");
+    assert_eq!(found(&routes, "http://h/"), None);
+}
+
+#[test]
+fn a_profiles_conditions_nest() {
+    let get = Condition::Method(Method::GET);
+    let path = |pattern| Condition::Path(whole_regex(pattern).expect("valid"));
+    let not = Condition::Not(Box::new(path("/private/.*")));
+    let condition = Condition::All(vec![get, not, Condition::Any(vec![path("/a"), path("/b.*")])]);
+    let m = RequestMatch { condition: Some(condition), ..RequestMatch::default() };
+    let routes = [route("profile", &[], vec![m])];
+    assert!(found(&routes, "http://h/bcd").is_some() && found(&routes, "http://h/ab").is_none());
+}
+
+#[test]
+fn hosts_lose_their_port_alone() {
+    assert_eq!(without_port("h:80"), "h");
+    assert_eq!(without_port("[::1]:80"), "[::1]");
+    assert_eq!(without_port("[::1]"), "[::1]");
+}
+
+#[test]
+fn names_are_found_by_the_best_match() {
+    let lists = [vec![], vec![suffix("example.com")], vec![exact("a.example.com")]];
+    let find = |name| find_by_name(lists.iter().map(Vec::as_slice), name);
+    assert_eq!((find("a.example.com"), find("b.example.com"), find("x")), (Some(2), Some(1), Some(0)));
+}
