@@ -44,13 +44,13 @@ impl LogWriter {
         self.write(&out)
     }
 
-    /// Writes a last line that has no newline.
+    /// Writes a last line that has no newline, as a part that nothing follows.
     pub fn finish(&mut self) -> io::Result<()> {
         let mut out = Vec::new();
         let time = timestamp(SystemTime::now());
         for stream in 0..2 {
             if !self.partial[stream].is_empty() {
-                put_line(&mut out, &time, stream, true, &mut self.partial[stream]);
+                put_line(&mut out, &time, stream, false, &mut self.partial[stream]);
             }
         }
         self.write(&out)
@@ -120,6 +120,6 @@ mod tests {
         std::fs::remove_dir_all(&folder).expect("remove");
         let tail = |line: &str| line.split_once(' ').map(|(_, rest)| rest.chars().take(12).collect::<String>());
         let lines: Vec<_> = text.lines().filter_map(tail).collect();
-        assert_eq!(lines, ["stdout F one", "stdout F two", "stderr P xxx", "stderr F x"]);
+        assert_eq!(lines, ["stdout F one", "stdout F two", "stderr P xxx", "stderr P x"]);
     }
 }

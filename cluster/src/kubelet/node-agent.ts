@@ -162,6 +162,7 @@ export async function startNodeAgent(options: NodeAgentOptions): Promise<NodeAge
     port: server.port,
     async [Symbol.asyncDispose]() {
       stopped.abort();
+      for (const worker of workers.values()) worker.abandon();
       await lease;
       await resources.disposeAsync();
     },

@@ -94,6 +94,15 @@ export class PodWorker {
     });
   }
 
+  /** The agent ends: nothing more is begun. The runtime ends what runs. */
+  abandon(): void {
+    this.#isDone = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#tokenTimer);
+    this.#deadline?.cancel();
+    for (const c of this.containers) c.stopAllProbers();
+  }
+
   status(): NonNullable<Pod['status']> {
     return podStatus({
       pod: this.#pod,

@@ -9,7 +9,11 @@ export const TABLE = 'inet tulle-services';
  * Service. What is sent to a Service address that no rule has translated is refused.
  */
 export function baseRuleset(serviceCidrs: string[]): string {
-  const refused = serviceCidrs.map((cidr) => `    ${isIpv6(cidr) ? 'ip6' : 'ip'} daddr ${cidr} reject\n`).join('');
+  // A reset reaches a TCP client at once; ICMP errors are limited in their rate.
+  const refused = serviceCidrs
+    .map((cidr) => `${isIpv6(cidr) ? 'ip6' : 'ip'} daddr ${cidr}`)
+    .map((match) => `    ${match} meta l4proto tcp reject with tcp reset\n    ${match} reject\n`)
+    .join('');
   return `
 add table ${TABLE}
 delete table ${TABLE}

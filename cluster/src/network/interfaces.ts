@@ -28,6 +28,9 @@ const SYSCTLS: [string, string][] = [
   [`ipv4/conf/${BRIDGE}/send_redirects`, '0'],
   ['ipv4/conf/all/rp_filter', '0'],
   [`ipv4/conf/${BRIDGE}/rp_filter`, '0'],
+  // Where br_netfilter is loaded, the bridge would translate packets itself and never send one back where it came from.
+  ['bridge/bridge-nf-call-iptables', '0'],
+  ['bridge/bridge-nf-call-ip6tables', '0'],
   ['ipv6/conf/all/forwarding', '1'],
   [`ipv6/conf/${BRIDGE}/accept_ra`, '0'],
 ];
