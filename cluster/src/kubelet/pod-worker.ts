@@ -233,7 +233,9 @@ export class PodWorker {
   async #prepareVolumes(): Promise<Map<string, string>> {
     const { diskDir, memoryDir, objects, tokens } = this.#context;
     const id = this.#pod.metadata.uid ?? '';
-    const folders = { diskDir: join(diskDir, id, 'volumes'), memoryDir: join(memoryDir, id, 'volumes') };
+    const fsGroup = this.#pod.spec?.securityContext?.fsGroup;
+    const group = fsGroup !== undefined && fsGroup < this.#context.uids.count ? fsGroup : undefined;
+    const folders = { diskDir: join(diskDir, id, 'volumes'), memoryDir: join(memoryDir, id, 'volumes'), group };
     const source = {
       configMap: (key: string) => objects.configMap(key),
       secret: (key: string) => objects.secret(key),

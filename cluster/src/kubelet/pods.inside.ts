@@ -50,7 +50,7 @@ describe('pods', { concurrency: true }, () => {
       ],
       containers: [
         sh(
-          `${note('main')}; tail -f /shared/order & while ! grep -q later /shared/order; do sleep 0.01; done`,
+          `${note('main')}; while ! grep -q later /shared/order; do sleep 0.01; done; cat /shared/order`,
           more('main'),
         ),
         sh(note('later'), more('later')),

@@ -27,6 +27,8 @@ export interface VolumeSource {
 export interface VolumeFolders {
   diskDir: string;
   memoryDir: string;
+  /** Who the files belong to beside root; undefined when nobody asks for it, or the group does not exist here. */
+  group: number | undefined;
 }
 
 const DEFAULT_MODE = 0o644;
@@ -56,7 +58,7 @@ export function isRefreshed(volume: Volume): boolean {
 }
 
 async function prepareVolume(pod: Pod, volume: Volume, folders: VolumeFolders, source: VolumeSource): Promise<string> {
-  const group = pod.spec?.securityContext?.fsGroup;
+  const { group } = folders;
   if (volume.hostPath) return hostPath(volume.hostPath.path, volume.hostPath.type);
   if (isRefreshed(volume)) {
     const path = join(folders.memoryDir, volume.name);
