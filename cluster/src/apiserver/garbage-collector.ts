@@ -105,7 +105,7 @@ class GarbageCollector {
       this.#queue.shift();
       if (performance.now() > deadline) break;
     }
-    if (this.#queue.length > 0) setImmediate(() => this.#run());
+    if (this.#queue.length > 0 && !this.#context.signal.aborted) setImmediate(() => this.#run());
   }
 
   #ownerGone(owner: StoredObject): void {

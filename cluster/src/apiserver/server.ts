@@ -143,6 +143,17 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     if (port === undefined && typeof address === 'object' && address !== null) port = address.port;
   }
   logger.info({ port, revision: store.revision, stateDir }, 'API server listens');
+  const stop = async () => {
+    stopping.abort();
+    const closed = listeners.map((listener) => new Promise<void>((resolve) => listener.close(() => resolve())));
+    // Watches have been told to end; what is still open after that has nothing to say.
+    setImmediate(() => {
+      for (const socket of sockets) socket.destroy();
+    });
+    await Promise.all(closed);
+    journal?.close();
+  };
+  let stopped: Promise<void> | undefined;
   return {
     context,
     pki,
@@ -150,15 +161,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     setReady: (value) => {
       isReady = value;
     },
-    [Symbol.asyncDispose]: async () => {
-      stopping.abort();
-      const closed = listeners.map((listener) => new Promise<void>((resolve) => listener.close(() => resolve())));
-      // Watches have been told to end; what is still open after that has nothing to say.
-      setImmediate(() => {
-        for (const socket of sockets) socket.destroy();
-      });
-      await Promise.all(closed);
-      journal?.close();
+    [Symbol.asyncDispose]: () => {
+      stopped ??= stop();
+      return stopped;
     },
   };
 }
