@@ -80,6 +80,7 @@ export function openJournal(dir: string, options: { logBytesMax?: number } = {})
   let logBytes = log.goodBytes;
   let store: Store | undefined;
   let syncTimer: NodeJS.Timeout | undefined;
+  let isClosed = false;
 
   const scheduleSync = () => {
     syncTimer ??= setTimeout(() => {
@@ -119,6 +120,8 @@ export function openJournal(dir: string, options: { logBytesMax?: number } = {})
       store = attached;
     },
     append: (at, resource, key, object) => {
+      // The number of a closed file may be another file's by now.
+      if (isClosed) throw new MeshError('UNAVAILABLE', `write to the state folder ${dir}: it has been closed`);
       // Folding comes first: the store does not yet hold the write that is being appended.
       if (logBytes > logBytesMax) fold();
       logBytes += writeAll(
@@ -128,6 +131,7 @@ export function openJournal(dir: string, options: { logBytesMax?: number } = {})
       scheduleSync();
     },
     close: () => {
+      isClosed = true;
       clearTimeout(syncTimer);
       fdatasyncSync(fd);
       closeSync(fd);
