@@ -345,6 +345,7 @@ export class PodWorker {
 
   /** The soonest of what is asked for; each step asks anew for what is still to come. */
   #pokeAfter(ms: number): void {
+    if (this.#isDone) return;
     const atMs = performance.now() + ms;
     if (this.#timer && atMs >= this.#timerAtMs) return;
     clearTimeout(this.#timer);
