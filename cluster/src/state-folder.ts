@@ -66,11 +66,13 @@ export function runningCluster(stateDir: string): ClusterProcess | undefined {
   }
 }
 
-/** In clock ticks since boot; with it a pid names one process for good. */
+/** In clock ticks since boot; with it a pid names one process for good. Undefined for one that has ended. */
 function startTimeOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended; only its parent has not asked yet.
+    return fields[0] === 'Z' ? undefined : fields[19];
   } catch {
     return undefined;
   }
