@@ -92,7 +92,7 @@ function chainOf(pid: number): Process[] {
 
 function hostState(): string {
   const links = execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' }).replace(/(\d+): |qlen \d+/g, '');
-  const rules = process.getuid?.() === 0 ? execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }) : '';
+  const rules = process.getuid?.() === 0 ? execFileSync('nft', ['--stateless', 'list', 'ruleset'], { encoding: 'utf8' }) : '';
   const mounts = readFileSync('/proc/self/mounts', 'utf8');
   const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns').join(' ') : '';
   return [links, rules, mounts, namespaces].join('\n');
