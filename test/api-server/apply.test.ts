@@ -113,6 +113,7 @@ test('the status has owners of its own', async () => {
 test('an apply without a manager, or with managedFields, is refused', async () => {
   const object = configMap('refused', { a: '1' });
   const unnamed = await failure(client.patch(CONFIG_MAPS, 'refused', namespace, object, 'apply'));
+  assert.equal(unnamed.code, 422);
   assert.match(unnamed.message ?? '', /fieldManager.*required/i);
   const managed = {
     ...object,

@@ -160,7 +160,7 @@ test('a patch may not change who the object is', async () => {
   const uid = '00000000-0000-0000-0000-000000000000';
   assert.equal(
     (await failure(client.patch(CONFIG_MAPS, 'identity', namespace, { metadata: { uid } }, 'merge'))).code,
-    409,
+    422,
   );
 });
 

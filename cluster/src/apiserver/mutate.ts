@@ -10,7 +10,16 @@ import { decodeObject, settleNamespace } from './decode-body.ts';
 import { objectKey } from './read.ts';
 import { createEncoder, negotiateForm } from './representation.ts';
 import { sendJson } from './respond.ts';
-import { badRequest, notFound, unsupportedMediaType } from './status.ts';
+import {
+  badRequest,
+  type FieldError,
+  forbiddenField,
+  invalid,
+  invalidValue,
+  notFound,
+  required,
+  unsupportedMediaType,
+} from './status.ts';
 import { createObject, requireVersion, type Update, updateObject, writerOf } from './write.ts';
 
 export async function handleCreate(request: ApiRequest): Promise<void> {
@@ -56,9 +65,7 @@ export async function handlePatch(request: ApiRequest): Promise<void> {
     return;
   }
   if (request.info.query.has('force'))
-    throw badRequest(
-      'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
-    );
+    throw invalidOption(forbiddenField('force', 'may not be specified for non-apply patch'));
   const patch = parseJson(text);
   send(request, form, 200, await updateObject(request, (old) => patched(request, old, patch, type)));
 }
@@ -79,16 +86,19 @@ export function patched(request: ApiRequest, old: StoredObject, patch: unknown, 
   if (object.metadata.name !== old.metadata.name)
     throw badRequest('the name of the object may not be changed by a patch');
   settleNamespace(request, object);
+  const { uid } = object.metadata;
+  if (uid !== undefined && uid !== old.metadata.uid)
+    throw invalid(resource, old.metadata.name, [invalidValue('metadata.uid', uid, 'field is immutable')]);
   if (object.metadata.resourceVersion === old.metadata.resourceVersion) delete object.metadata.resourceVersion;
   return { object };
 }
 
+const invalidOption = (cause: FieldError) => invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [cause]);
+
 async function apply(request: ApiRequest, text: string): Promise<{ entry: Entry; isCreated: boolean }> {
   const { info, resource, context } = request;
   if (!info.query.get('fieldManager')) {
-    throw badRequest(
-      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-    );
+    throw invalidOption(required('fieldManager', 'is required for apply patch'));
   }
   const force = ['true', '1'].includes(info.query.get('force') ?? '');
   const body = text.trimStart().startsWith('{') ? parseJson(text) : parseYaml(text);

@@ -4,7 +4,7 @@ import type { ApiRequest } from './context.ts';
 import { createEncoder, negotiateForm } from './representation.ts';
 import { sendJson } from './respond.ts';
 import { parseFieldSelector, parseLabelSelector } from './selector.ts';
-import { badRequest, expired, failure, notFound } from './status.ts';
+import { badRequest, expired, failure, notFound, plainFailure } from './status.ts';
 
 export function findEntry(request: ApiRequest): Entry {
   const { context, info, resource } = request;
@@ -44,7 +44,10 @@ export function entryFilter(request: ApiRequest): (entry: Entry) => boolean {
 export function checkVersionReached({ info, context }: ApiRequest): number | undefined {
   const text = info.query.get('resourceVersion') ?? '';
   if (text === '') return undefined;
-  if (!/^\d{1,16}$/.test(text)) throw badRequest(`Invalid value: "${text}": resourceVersion must be a number`);
+  if (!/^\d{1,16}$/.test(text)) {
+    const why = `resourceVersion: Invalid value: "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`;
+    throw info.verb === 'watch' ? plainFailure(why) : badRequest(`invalid resource version: ${why}`);
+  }
   const revision = Number(text);
   if (revision > context.store.revision) {
     throw failure(504, 'Timeout', `Too large resource version: ${revision}, current: ${context.store.revision}`, {

@@ -48,6 +48,13 @@ export function failure(code: number, reason: string, message: string, details?:
   return new MeshError(codes[code] ?? 'INTERNAL', message, { status });
 }
 
+/** What a client got wrong and Kubernetes answers with 500 all the same, without a reason. */
+export function plainFailure(message: string): MeshError {
+  return new MeshError('INTERNAL', message, {
+    status: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code: 500 },
+  });
+}
+
 /** What an error names: `pods`, `deployments.apps`. */
 export interface ResourceName {
   group: string;

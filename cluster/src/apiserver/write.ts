@@ -12,7 +12,7 @@ import { validateMetadata } from '../resources/validate-metadata.ts';
 import { Entry, type Fields, type StoredObject } from '../store/stored-object.ts';
 import type { ApiRequest } from './context.ts';
 import { objectKey } from './read.ts';
-import { alreadyExists, conflict, invalid, invalidValue, notFound, staleVersion } from './status.ts';
+import { alreadyExists, conflict, invalid, invalidValue, notFound, plainFailure, staleVersion } from './status.ts';
 
 /** Tries of a write whose object keeps changing under it; more means that two writers fight. */
 const TRIES_MAX = 8;
@@ -66,9 +66,7 @@ export async function createObject(
   const { context, resource } = request;
   const { metadata } = object;
   if (metadata.resourceVersion !== undefined && metadata.resourceVersion !== '') {
-    throw new MeshError('INVALID_ARGUMENT', 'resourceVersion should not be set on objects to be created', {
-      status: invalidVersionStatus(),
-    });
+    throw plainFailure('resourceVersion should not be set on objects to be created');
   }
   delete metadata.resourceVersion;
   delete metadata.selfLink;
@@ -124,18 +122,6 @@ export function generateName(prefix: string): string {
   let suffix = '';
   for (let i = 0; i < SUFFIX_LENGTH; i++) suffix += SUFFIX_ALPHABET[Math.floor(Math.random() * SUFFIX_ALPHABET.length)];
   return prefix.slice(0, GENERATED_NAME_LENGTH_MAX) + suffix;
-}
-
-function invalidVersionStatus() {
-  return {
-    kind: 'Status',
-    apiVersion: 'v1',
-    metadata: {},
-    status: 'Failure',
-    message: 'resourceVersion should not be set on objects to be created',
-    reason: 'BadRequest',
-    code: 400,
-  };
 }
 
 export interface Update {
