@@ -1,23 +1,24 @@
-//! Who may come in: by identity, per request and per connection, and as the policy changes.
+//! Who may come in: by identity, per request and per connection, as often as is allowed, and as the policy changes.
 
 use crate::{
     isolated,
-    mesh::{BOT, HTTP1, HTTP2, TCP, exchange, mesh},
-    support::proxy::Proxy,
+    mesh::{BOT, HTTP1, HTTP2, TCP, WEB, applications, exchange, mesh},
+    support::{control_plane::ControlPlane, network::Network, proxy::Proxy},
 };
 use linkerd2_proxy_api::{
     inbound::{
-        Authn, Authz, HttpRoute, Identity, Network, ProxyProtocol, Server,
+        Authn, Authz, HttpLocalRateLimit, HttpRoute, Identity, Network as Ips, ProxyProtocol, Server,
         authn::{
-            Permit, PermitMeshTls,
+            Permit, PermitMeshTls, PermitUnauthenticated,
             permit_mesh_tls::{Clients, PermitClientIdentities},
         },
+        http_local_rate_limit::Limit,
         http_route,
         proxy_protocol::{Detect, Kind, Opaque},
     },
     meta, net,
 };
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, time::Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -30,12 +31,16 @@ fn named(name: &str) -> Option<meta::Metadata> {
 
 /// Allows one identity from anywhere.
 fn only(identity: &str) -> Authz {
-    let ip: std::net::IpAddr = "0.0.0.0".parse().unwrap();
     let identities = vec![Identity { name: identity.into() }];
     let clients = Clients::Identities(PermitClientIdentities { identities, suffixes: vec![] });
+    allowed(Permit::MeshTls(PermitMeshTls { clients: Some(clients) }))
+}
+
+fn allowed(permit: Permit) -> Authz {
+    let ip: std::net::IpAddr = "0.0.0.0".parse().unwrap();
     Authz {
-        networks: vec![Network { net: Some(net::IpNetwork { ip: Some(ip.into()), prefix_len: 0 }), except: vec![] }],
-        authentication: Some(Authn { permit: Some(Permit::MeshTls(PermitMeshTls { clients: Some(clients) })) }),
+        networks: vec![Ips { net: Some(net::IpNetwork { ip: Some(ip.into()), prefix_len: 0 }), except: vec![] }],
+        authentication: Some(Authn { permit: Some(permit) }),
         labels: HashMap::new(),
         metadata: named("authz"),
     }
@@ -82,10 +87,7 @@ fn requests_are_refused_or_allowed_by_identity_on_connections_that_stay() {
         assert!(denied >= Some(2.0), "{denied:?}");
 
         // Without a proxy there is no identity, and nothing of the mesh is told.
-        let mut stream = TcpStream::connect(to).await.unwrap();
-        stream.write_all(ASK.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = ask(to).await;
         assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("l5d-"), "{answer}");
 
         mesh.control.set_inbound(HTTP1, Ok(server(detect(), vec![only(BOT)])));
@@ -155,4 +157,48 @@ fn connections_are_cut_when_the_policy_stops_allowing_them() {
         assert_eq!(exchange(&mesh.client, to, "x").await, "");
         assert!(mesh.inbound.metric("inbound_tcp_authz_deny_total", &[]).await >= Some(1.0));
     });
+}
+
+#[test]
+fn a_rate_limit_holds_for_all_workers_together() {
+    isolated!(|| async {
+        const RPS: u32 = 5;
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        let pod = network.add_pod().await;
+        let addr = SocketAddr::new(pod.v4.into(), HTTP1);
+        let Kind::Detect(mut kind) = detect() else { unreachable!("detect() is a Detect") };
+        let total = Some(Limit { requests_per_second: RPS });
+        kind.http_local_rate_limit = Some(HttpLocalRateLimit { metadata: named("limit"), total, ..Default::default() });
+        let everybody = allowed(Permit::Unauthenticated(PermitUnauthenticated {}));
+        control.set_inbound(HTTP1, Ok(server(Kind::Detect(kind), vec![everybody])));
+        pod.start(applications).await;
+        let mut proxy = Proxy::start(&pod, &control, WEB, &[("CORES", "2")]).await;
+        let limited = async |proxy: &Proxy| {
+            ask(addr).await;
+            proxy.metric("inbound_http_local_ratelimit_total", &["srv_name=\"web\""]).await.is_some()
+        };
+        proxy.wait_for("the policy", limited).await;
+        let started = Instant::now();
+        let asked: Vec<_> = (0..100).map(|_| tokio::spawn(ask(addr))).collect();
+        let mut answers = HashMap::new();
+        for answer in asked {
+            let status = answer.await.unwrap().split(' ').nth(1).unwrap().to_owned();
+            *answers.entry(status).or_default() += 1;
+        }
+        let passed = answers.remove("200").unwrap_or(0);
+        assert_eq!(answers, HashMap::from([("429".to_owned(), 100 - passed)]));
+        // The allowance was used up before, on whatever workers: only what has come back since may pass.
+        let most = (started.elapsed().as_secs_f64() * f64::from(RPS)).ceil() as u32 + 1;
+        assert!(passed <= most, "{passed} passed, {most} may");
+    });
+}
+
+/// One request of a client without a proxy.
+async fn ask(to: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(ASK.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

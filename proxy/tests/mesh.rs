@@ -91,7 +91,8 @@ pub fn meshed_profile(addr: SocketAddr) -> dst::DestinationProfile {
     dst::DestinationProfile { endpoint: Some(meshed_endpoint(addr, Some(hint), false)), ..Default::default() }
 }
 
-async fn applications(up: tokio::sync::oneshot::Sender<()>) {
+/// Applications on all three ports.
+pub async fn applications(up: tokio::sync::oneshot::Sender<()>) {
     let http1 = TcpListener::bind(("0.0.0.0", HTTP1)).await.unwrap();
     let http2 = TcpListener::bind(("0.0.0.0", HTTP2)).await.unwrap();
     let tcp = TcpListener::bind(("0.0.0.0", TCP)).await.unwrap();

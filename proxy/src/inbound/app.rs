@@ -4,7 +4,7 @@ use super::{
     client::Tls,
     context::Context,
     metrics::{self, RouteCounters},
-    rate_limit::RateLimiter,
+    rate_limit::{RateLimiter, RateLimiters},
 };
 use crate::{
     control::model::{
@@ -32,6 +32,8 @@ pub struct App {
     pub http2: Arc<Http2Client>,
     registry: Registry,
     classes: Mutex<Vec<Arc<Class>>>,
+    limiters: RateLimiters,
+    /// The one that this worker used last.
     limiter: Mutex<Option<Arc<RateLimiter>>>,
 }
 
@@ -67,6 +69,7 @@ impl App {
             http2: Http2Client::new(Http2Params::default(), (windows.stream_window, windows.connection_window)),
             registry: context.metrics.clone(),
             classes: Mutex::default(),
+            limiters: context.limiters.clone(),
             limiter: Mutex::default(),
         })
     }
@@ -98,16 +101,16 @@ impl App {
         class
     }
 
-    /// The limiter of the policy's rate limit; it keeps its state as long as the limit stays the same.
+    /// The limiter of the policy's rate limit, which other workers use too.
     pub fn limiter(&self, policy: &ServerPolicy) -> Option<Arc<RateLimiter>> {
         let limit = policy.http()?.rate_limit.as_ref()?;
-        let mut limiter = lock(&self.limiter);
-        if let Some(limiter) = limiter.as_ref().filter(|l| l.is_for(limit)) {
+        let mut known = lock(&self.limiter);
+        if let Some(limiter) = known.as_ref().filter(|l| l.is_for(limit)) {
             return Some(limiter.clone());
         }
-        let new = Arc::new(RateLimiter::new(limit.clone()));
-        *limiter = Some(new.clone());
-        Some(new)
+        let limiter = self.limiters.get(self.addr, limit);
+        *known = Some(limiter.clone());
+        Some(limiter)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What all inbound connections share, and what one worker keeps.
 
-use super::app::App;
+use super::{app::App, rate_limit::RateLimiters};
 use crate::{
     config::{self, Config},
     control::{Control, identity::Identity},
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{net::SocketAddr, sync::Arc};
 
-/// One per process: the in-flight limit holds for all workers together.
+/// One per process: limits hold for all workers together.
 pub struct Context {
     pub config: Arc<Config>,
     pub control: Control,
@@ -19,6 +19,7 @@ pub struct Context {
     pub metrics: Registry,
     pub orig_dst: Arc<dyn OriginalDst>,
     pub(super) in_flight: InFlight,
+    pub(super) limiters: RateLimiters,
 }
 
 impl Context {
@@ -35,7 +36,7 @@ impl Context {
         orig_dst: Arc<dyn OriginalDst>,
     ) -> Arc<Self> {
         let in_flight = InFlight::new(config.inbound.common.max_in_flight);
-        Arc::new(Self { config, control, identity, metrics, orig_dst, in_flight })
+        Arc::new(Self { config, control, identity, metrics, orig_dst, in_flight, limiters: RateLimiters::default() })
     }
 
     pub(super) fn direction(&self) -> &config::Direction {

@@ -1,15 +1,34 @@
 //! Local rate limits by GCRA: a limit of n requests per second lets n through at once and then one each 1/n second.
-//! One limiter per address of the application and policy.
+//! One limiter per address of the application and limit, for all workers.
 
 use crate::control::model::{PeerId, inbound::RateLimit};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 /// Identities that are remembered; beyond it, the ones that have recovered fully are forgotten first.
 const IDENTITIES_MAX: usize = 10_000;
+
+/// The limiters in use.
+#[derive(Clone, Default)]
+pub struct RateLimiters(Arc<Mutex<HashMap<SocketAddr, Weak<RateLimiter>>>>);
+
+impl RateLimiters {
+    /// The limiter for requests to `addr`. It keeps its state as long as the limit stays the same.
+    pub fn get(&self, addr: SocketAddr, limit: &Arc<RateLimit>) -> Arc<RateLimiter> {
+        let mut limiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limiter) = limiters.get(&addr).and_then(Weak::upgrade).filter(|l| l.is_for(limit)) {
+            return limiter;
+        }
+        limiters.retain(|_, limiter| limiter.strong_count() > 0);
+        let limiter = Arc::new(RateLimiter::new(limit.clone()));
+        limiters.insert(addr, Arc::downgrade(&limiter));
+        limiter
+    }
+}
 
 pub struct RateLimiter {
     limit: Arc<RateLimit>,
@@ -28,7 +47,7 @@ impl RateLimiter {
     }
 
     pub fn is_for(&self, limit: &Arc<RateLimit>) -> bool {
-        Arc::ptr_eq(&self.limit, limit)
+        Arc::ptr_eq(&self.limit, limit) || self.limit == *limit
     }
 
     /// Whether one more request of this client may pass now.

@@ -50,7 +50,7 @@ pub struct HttpPolicy {
     pub is_grpc: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     pub meta: Arc<Meta>,
     /// Requests per second, all clients together.
