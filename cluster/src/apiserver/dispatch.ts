@@ -1,7 +1,9 @@
 /** From a request to its handler: authentication, impersonation, authorization, then the verb. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { MeshError } from '@tulle/api';
 import { ANONYMOUS } from '../authentication/authenticator.ts';
 import type { TokenAuthority } from '../authentication/token-authority.ts';
+import { apiserver as logger } from '../logger.ts';
 import type { Resource } from '../resources/resource.ts';
 import { authenticate, authorize } from './access.ts';
 import type { ApiContext, ApiRequest } from './context.ts';
@@ -60,6 +62,10 @@ export function openRequest({ context }: Services, incoming: IncomingMessage, ou
 function sendError(request: ApiRequest, error: unknown): void {
   const { outgoing, incoming } = request;
   const status = statusOf(error);
+  if (!(error instanceof MeshError)) {
+    const { method, url } = incoming;
+    logger.error({ method, url, stack: error instanceof Error ? error.stack : String(error) }, 'a request failed here');
+  }
   if (outgoing.headersSent) return void outgoing.destroy();
   if (status.details?.retryAfterSeconds !== undefined)
     outgoing.setHeader('retry-after', String(status.details.retryAfterSeconds));

@@ -2,12 +2,13 @@
 import type { User } from '../authentication/authenticator.ts';
 import { API_AUDIENCES, type TokenAuthority } from '../authentication/token-authority.ts';
 import type { AccessAttributes } from '../authorization/authorizer.ts';
+import { missingFields } from '../schema/decode.ts';
 import type { Fields } from '../store/stored-object.ts';
 import { readObject } from './body.ts';
 import type { ApiRequest } from './context.ts';
 import { decodeObject } from './decode-body.ts';
 import { sendJson } from './respond.ts';
-import { badRequest, noSuchPath } from './status.ts';
+import { badRequest, invalid, noSuchPath, required } from './status.ts';
 import { rfc3339 } from './write.ts';
 
 export async function handleReview(request: ApiRequest, tokens: TokenAuthority): Promise<void> {
@@ -15,6 +16,13 @@ export async function handleReview(request: ApiRequest, tokens: TokenAuthority):
   const body = await readObject(request.incoming);
   if (body === undefined) throw badRequest(`the body is empty: a ${resource.kind} is needed`);
   const review = decodeObject(request, body);
+  const missing = missingFields(resource.schema, review);
+  if (missing.length > 0)
+    throw invalid(
+      resource,
+      '',
+      missing.map((field) => required(field)),
+    );
   const status = answer(request, review, tokens);
   const metadata = { ...review.metadata, creationTimestamp: rfc3339(context.now()) };
   sendJson(request, 201, JSON.stringify({ ...review, metadata, status }));

@@ -28,9 +28,9 @@ export const jobs: Resource = defineResource({
     spec.template.metadata.labels = {
       ...spec.template.metadata.labels,
       'batch.kubernetes.io/controller-uid': metadata.uid,
-      'batch.kubernetes.io/job-name': metadata.name,
+      'batch.kubernetes.io/job-name': metadata.name ?? '',
       'controller-uid': metadata.uid,
-      'job-name': metadata.name,
+      'job-name': metadata.name ?? '',
     };
   },
   validate: (object) => {
