@@ -40,7 +40,7 @@ async function cargo(detail, profile) {
 }
 
 async function bundle() {
-  const { build: esbuild } = await import('esbuild');
+  const { build: esbuild, stop } = await import('esbuild');
   mkdirSync(join(root, 'dist'), { recursive: true });
   const { version } = JSON.parse(readFileSync(join(root, 'cli/package.json'), 'utf8'));
   await esbuild({
@@ -59,6 +59,7 @@ async function bundle() {
       js: "import { createRequire as tulleCreateRequire } from 'node:module'; const require = tulleCreateRequire(import.meta.url);",
     },
   });
+  await stop();
 }
 
 /** Which programs of this machine an image of the one-machine cluster stands for (read by cluster/src/kubelet). */

@@ -32,16 +32,10 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
     return result;
   };
 
-  try {
-    await using cluster = await timed('cluster', 'cluster', async () => {
-      forgetLastRun(options.stateDir);
-      const started = await startCluster({ stateDir: options.stateDir, signal });
-      await started.ready;
-      return started;
-    });
-    const client = createClient(loadKubeconfig({ path: cluster.kubeconfigPath }));
+  const installAndShow = async (kubeconfigPath: string): Promise<void> => {
+    const client = createClient(loadKubeconfig({ path: kubeconfigPath }));
     await timed('controlPlane', 'control plane', async () => {
-      await applyAll(client, await installManifests(options.root, cluster.kubeconfigPath));
+      await applyAll(client, await installManifests(options.root, kubeconfigPath));
       await untilReady(client, CONTROL_PLANE.namespace, CONTROL_PLANE.names, signal);
     });
     await timed('application', 'application: vote-bot, web, emoji, voting, store', async () => {
@@ -55,9 +49,20 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
     if (options.output === 'json') {
       await report(scraper, options.forMs ?? 0, startMs, signal);
     } else {
-      await showLive({ scraper, kubeconfigPath: cluster.kubeconfigPath, startMs, forMs: options.forMs }, signal);
+      await showLive({ scraper, kubeconfigPath: kubeconfigPath, startMs, forMs: options.forMs }, signal);
     }
     client.close();
+  };
+
+  try {
+    await using cluster = await timed('cluster', 'cluster', async () => {
+      forgetLastRun(options.stateDir);
+      const started = await startCluster({ stateDir: options.stateDir, signal });
+      await started.ready;
+      return started;
+    });
+    // Whatever the demo is at, the end of the cluster is its end.
+    await Promise.race([installAndShow(cluster.kubeconfigPath), cluster.ended]);
   } catch (error) {
     if (!signal.aborted) progress.fail();
     progress.end();
