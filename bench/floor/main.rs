@@ -1,6 +1,6 @@
 //! The floor: a forwarder that does nothing but move bytes, as cheaply as Linux lets a process do it.
 //!
-//! It stands where a proxy stands (`tulle-floor OUTBOUND_ADDR INBOUND_ADDR`), asks the kernel where each connection was
+//! It stands where a proxy stands (`tulle-floor OUTBOUND_ADDR INBOUND_ADDR [MARK]`), asks the kernel where each connection was
 //! going, connects there, and splices both directions through pipes. While data flows it makes one epoll_wait per wake-up
 //! and two splices per chunk, and no other call; per connection accept, getsockopt, connect, two pipes, and what
 //! registers them. It prints `ready` when it listens. Errors of a connection close it; errors of the listeners end it.
@@ -18,17 +18,20 @@ const EVENTS_MAX: usize = 256;
 const TOKEN_BASE: u64 = 2;
 
 fn main() -> ExitCode {
-    let addrs: Vec<Result<SocketAddrV4, _>> = env::args().skip(1).map(|arg| arg.parse()).collect();
-    let [Ok(outbound), Ok(inbound)] = addrs[..] else {
-        eprintln!("usage: tulle-floor OUTBOUND_IP:PORT INBOUND_IP:PORT");
+    let args: Vec<String> = env::args().skip(1).collect();
+    let addr = |at: usize| args.get(at).and_then(|arg| arg.parse::<SocketAddrV4>().ok());
+    // The packet mark by which the redirect knows our connections, where it cannot know them by their user.
+    let mark = args.get(2).map(|arg| arg.parse::<u32>());
+    let (Some(outbound), Some(inbound), None | Some(Ok(_))) = (addr(0), addr(1), &mark) else {
+        eprintln!("usage: tulle-floor OUTBOUND_IP:PORT INBOUND_IP:PORT [MARK]");
         return ExitCode::from(64);
     };
-    let Err(error) = run([outbound, inbound]);
+    let Err(error) = run([outbound, inbound], mark.and_then(Result::ok));
     eprintln!("tulle-floor: {error}");
     ExitCode::FAILURE
 }
 
-fn run(listen_on: [SocketAddrV4; 2]) -> std::io::Result<std::convert::Infallible> {
+fn run(listen_on: [SocketAddrV4; 2], mark: Option<u32>) -> std::io::Result<std::convert::Infallible> {
     let epoll = syscall::epoll_create()?;
     let listeners = [syscall::listen(listen_on[0])?, syscall::listen(listen_on[1])?];
     for (token, listener) in listeners.iter().enumerate() {
@@ -48,7 +51,7 @@ fn run(listen_on: [SocketAddrV4; 2]) -> std::io::Result<std::convert::Infallible
                     relays.push(None);
                     relays.len() - 1
                 });
-                match Relay::accept(&listeners[token as usize], &epoll, slot as u64 * 2 + TOKEN_BASE) {
+                match Relay::accept(&listeners[token as usize], mark, &epoll, slot as u64 * 2 + TOKEN_BASE) {
                     Ok(relay) => relays[slot] = Some(relay),
                     Err(_) => free.push(slot),
                 }

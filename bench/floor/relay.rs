@@ -30,9 +30,9 @@ struct Direction {
 
 impl Relay {
     /// Accepts, and connects to where the connection was going. Registers both sockets under `token` and the next.
-    pub fn accept(listener: &OwnedFd, epoll: &OwnedFd, token: u64) -> io::Result<Self> {
+    pub fn accept(listener: &OwnedFd, mark: Option<u32>, epoll: &OwnedFd, token: u64) -> io::Result<Self> {
         let client = syscall::accept(listener)?;
-        let server = syscall::connect(syscall::original_destination(&client)?)?;
+        let server = syscall::connect(syscall::original_destination(&client)?, mark)?;
         let relay = Self {
             sockets: [client, server],
             pipes: [Direction::new()?, Direction::new()?],

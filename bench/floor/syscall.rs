@@ -42,15 +42,14 @@ fn socket() -> io::Result<OwnedFd> {
     own(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) })
 }
 
-fn set_option(fd: &OwnedFd, level: i32, name: i32) -> io::Result<()> {
-    let one = 1i32;
+fn set_option(fd: &OwnedFd, level: i32, name: i32, value: u32) -> io::Result<()> {
     // SAFETY: the option is an int, and its size is given.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&one).cast(), 4) }).map(drop)
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), 4) }).map(drop)
 }
 
 pub fn listen(addr: SocketAddrV4) -> io::Result<OwnedFd> {
     let fd = socket()?;
-    set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     let name = sockaddr(addr);
     // SAFETY: the address outlives the call, and its size is given.
     check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&name).cast(), SOCKADDR_BYTES) })?;
@@ -63,7 +62,7 @@ pub fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: the peer's address is not asked for.
     let fd = own(unsafe { libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), flags) })?;
-    set_option(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+    set_option(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     Ok(fd)
 }
 
@@ -84,9 +83,12 @@ pub fn original_destination(fd: &OwnedFd) -> io::Result<SocketAddrV4> {
 }
 
 /// Returns while the connection is still being made.
-pub fn connect(addr: SocketAddrV4) -> io::Result<OwnedFd> {
+pub fn connect(addr: SocketAddrV4, mark: Option<u32>) -> io::Result<OwnedFd> {
     let fd = socket()?;
-    set_option(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+    if let Some(mark) = mark {
+        set_option(&fd, libc::SOL_SOCKET, libc::SO_MARK, mark)?;
+    }
+    set_option(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     let name = sockaddr(addr);
     // SAFETY: the address outlives the call, and its size is given.
     match check(unsafe { libc::connect(fd.as_raw_fd(), ptr::from_ref(&name).cast(), SOCKADDR_BYTES) }) {

@@ -55,9 +55,10 @@ export async function startDirect(setting: Setting): Promise<Contender> {
 export async function startFloor(setting: Setting): Promise<Contender> {
   const [client, server] = await createPods(setting);
   const running: Running[] = [];
+  const mark = hasUsers() ? [] : [String(PROXY_MARK)];
   for (const pod of [client, server]) {
     redirect(pod, setting.programs.proxy);
-    const forwarder = pod.start([...asProxyUser(), setting.programs.floor, '127.0.0.1:4140', '0.0.0.0:4143']);
+    const forwarder = pod.start([...asProxyUser(), setting.programs.floor, '127.0.0.1:4140', '0.0.0.0:4143', ...mark]);
     await forwarder.nextLine();
     running.push(forwarder);
   }
