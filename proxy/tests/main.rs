@@ -10,6 +10,7 @@ mod control_plane;
 mod edges;
 mod init;
 mod mesh;
+mod scaling;
 mod start;
 mod support;
 mod wire;
