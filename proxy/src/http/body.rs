@@ -1,6 +1,6 @@
 //! The one body type of the data path, whatever it comes from, with an observer for what is counted about it.
 
-use super::{access_log::AccessLog, error::BodyError, track::Tracker};
+use super::{access_log::AccessLog, error::BodyError, stats::Upload, track::Tracker};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
@@ -15,6 +15,8 @@ pub struct Body {
     tracker: Option<Box<Tracker>>,
     /// Written when the body is done with.
     log: Option<Box<AccessLog>>,
+    /// On requests.
+    upload: Option<Arc<Upload>>,
 }
 
 enum Kind {
@@ -31,7 +33,7 @@ enum Kind {
 
 impl Body {
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, tracker: None, log: None }
+        Self { kind: Kind::Empty, tracker: None, log: None, upload: None }
     }
 
     pub fn h2(stream: h2::RecvStream) -> Self {
@@ -46,14 +48,19 @@ impl Body {
     fn from_h2(stream: h2::RecvStream, in_use: Option<Arc<()>>) -> Self {
         match stream.is_end_stream() {
             true => Self::empty(),
-            false => Self { kind: Kind::H2 { stream, is_data_done: false, _in_use: in_use }, tracker: None, log: None },
+            false => Self {
+                kind: Kind::H2 { stream, is_data_done: false, _in_use: in_use },
+                tracker: None,
+                log: None,
+                upload: None,
+            },
         }
     }
 
     pub fn hyper(incoming: hyper::body::Incoming) -> Self {
         match incoming.is_end_stream() {
             true => Self::empty(),
-            false => Self { kind: Kind::Hyper(incoming), tracker: None, log: None },
+            false => Self { kind: Kind::Hyper(incoming), tracker: None, log: None, upload: None },
         }
     }
 
@@ -64,6 +71,11 @@ impl Body {
         } else {
             self.tracker = Some(tracker);
         }
+    }
+
+    /// It is told of all data and of the end.
+    pub fn set_upload(&mut self, upload: Arc<Upload>) {
+        self.upload = Some(upload);
     }
 
     pub fn set_log(&mut self, log: Box<AccessLog>) {
@@ -106,7 +118,7 @@ impl Body {
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
-        Self { kind, tracker: None, log: None }
+        Self { kind, tracker: None, log: None, upload: None }
     }
 }
 
@@ -120,11 +132,24 @@ impl http_body::Body for Body {
         if let (Some(log), Some(Ok(frame))) = (&mut this.log, &frame) {
             log.data(frame.data_ref().map_or(0, Bytes::len));
         }
+        if let Some(upload) = &this.upload {
+            match &frame {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        upload.data(data.len());
+                    }
+                    if frame.is_trailers() || this.kind.is_end_stream() {
+                        upload.end();
+                    }
+                }
+                Some(Err(_)) | None => upload.end(),
+            }
+        }
         let Some(tracker) = &mut this.tracker else { return Poll::Ready(frame) };
         match frame {
             Some(Ok(frame)) => {
-                if frame.is_data() {
-                    tracker.data();
+                if let Some(data) = frame.data_ref() {
+                    tracker.data(data.len());
                 }
                 if let Some(trailers) = frame.trailers_ref() {
                     tracker.end(Some(trailers));

@@ -1,11 +1,12 @@
 //! What is counted about requests. Handles for a status are made when it is first seen, and found again by a scan of
 //! the few that occur.
 
-use super::classify::Class;
+use super::{Body, classify::Class};
 use crate::metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry};
+use http_body::Body as _;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 static REQUESTS: Family = Family::counter("request_total", "Total count of HTTP requests.");
@@ -70,30 +71,35 @@ impl RequestStats {
     }
 }
 
-/// The families of a route or of one of its backends: how long streams take and how they end.
+/// What a route, or one of its backends, counts its streams in.
+pub struct StreamFamilies {
+    pub duration: &'static Family,
+    /// None where another family of the same streams counts how they end.
+    pub statuses: Option<&'static Family>,
+    pub frames: &'static Family,
+}
+
+/// The families of a route or of one of its backends: how long streams take, how they end, and how large the frames are
+/// of the bodies that it sends.
 pub struct StreamStats {
     registry: Registry,
+    pub frames: Histogram,
     labels: Labels,
     is_grpc: bool,
-    statuses: &'static Family,
+    statuses: Option<&'static Family>,
     duration: Histogram,
     seen: Mutex<Vec<(u16, &'static str, Counter)>>,
 }
 
 impl StreamStats {
-    pub fn new(
-        registry: &Registry,
-        labels: Labels,
-        is_grpc: bool,
-        duration: &'static Family,
-        statuses: &'static Family,
-    ) -> Arc<Self> {
+    pub fn new(registry: &Registry, labels: Labels, is_grpc: bool, families: &StreamFamilies) -> Arc<Self> {
         Arc::new(Self {
-            duration: registry.histogram(duration, labels.clone()),
+            duration: registry.histogram(families.duration, labels.clone()),
+            frames: registry.histogram(families.frames, labels.clone()),
             registry: registry.clone(),
             labels,
             is_grpc,
-            statuses,
+            statuses: families.statuses,
             seen: Mutex::default(),
         })
     }
@@ -101,6 +107,7 @@ impl StreamStats {
     /// Counts a stream's end. `error` is one of the contract's upper-case words, or empty.
     pub fn end(&self, elapsed: Duration, status: u16, class: Class, error: &'static str) {
         self.duration.observe_time(elapsed);
+        let Some(statuses) = self.statuses else { return };
         let code = if self.is_grpc { class.grpc_status.unwrap_or(2) } else { status };
         let mut seen = lock(&self.seen);
         if let Some((.., counter)) = seen.iter().find(|(c, e, _)| *c == code && *e == error) {
@@ -111,9 +118,40 @@ impl StreamStats {
             true => self.labels.clone().with(name, code).with("error", ""),
             false => self.labels.clone().with(name, "").with("error", error),
         };
-        let counter = self.registry.counter(self.statuses, labels);
+        let counter = self.registry.counter(statuses, labels);
         counter.incr();
         seen.push((code, error, counter));
+    }
+}
+
+/// The body of one request on its way: the response's duration begins where it ends.
+pub struct Upload {
+    stats: Arc<StreamStats>,
+    ended: OnceLock<Instant>,
+}
+
+impl Upload {
+    /// None for a request without a body, which has ended when it begins.
+    pub fn of(body: &mut Body, stats: &Arc<StreamStats>) -> Option<Arc<Self>> {
+        if body.is_end_stream() {
+            return None;
+        }
+        let upload = Arc::new(Self { stats: stats.clone(), ended: OnceLock::new() });
+        body.set_upload(upload.clone());
+        Some(upload)
+    }
+
+    pub fn data(&self, bytes: usize) {
+        self.stats.frames.observe_bytes(bytes);
+    }
+
+    pub fn end(&self) {
+        let _ = self.ended.set(Instant::now());
+    }
+
+    /// How long ago the request ended; zero when it goes on.
+    pub fn elapsed(&self) -> Duration {
+        self.ended.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     classify::{Classifier, grpc_status},
     error::{BodyError, grpc_trailers},
     h1_client::Lease,
-    stats::{RequestStats, StreamStats},
+    stats::{RequestStats, StreamStats, Upload},
 };
 use crate::balance::Pending;
 use http::HeaderMap;
@@ -18,8 +18,11 @@ pub struct Tracker {
     /// From the response's headers; trailers override it.
     pub grpc_status: Option<u16>,
     pub stats: Option<Arc<RequestStats>>,
-    /// The route's and the backend's families.
+    /// The families of the whole stream, whose time runs from the request's beginning, and of the response, from the
+    /// request's end.
     pub streams: [Option<Arc<StreamStats>>; 2],
+    /// None when the request had no body.
+    pub upload: Option<Arc<Upload>>,
     /// The endpoint's count of requests that have no data yet.
     pub pending: Option<Pending>,
     /// The HTTP/1 connection that the response comes from.
@@ -39,6 +42,7 @@ impl Tracker {
             grpc_status,
             stats: None,
             streams: [None, None],
+            upload: None,
             pending: None,
             lease: None,
             rescues_grpc: false,
@@ -48,7 +52,15 @@ impl Tracker {
     }
 
     #[inline]
-    pub fn data(&mut self) {
+    pub fn data(&mut self, bytes: usize) {
+        if let [_, Some(response)] = &self.streams {
+            response.frames.observe_bytes(bytes);
+        }
+        self.begin();
+    }
+
+    #[inline]
+    fn begin(&mut self) {
         if self.has_begun {
             return;
         }
@@ -79,13 +91,19 @@ impl Tracker {
         if self.is_done {
             return;
         }
-        self.data();
+        self.begin();
         self.is_done = true;
         if let Some(stats) = &self.stats {
             stats.response(self.status, class);
         }
-        for stream in self.streams.iter().flatten() {
-            stream.end(self.started.elapsed(), self.status, class, error);
+        let elapsed = self.started.elapsed();
+        let [stream, response] = &self.streams;
+        if let Some(stream) = stream {
+            stream.end(elapsed, self.status, class, error);
+        }
+        if let Some(response) = response {
+            let elapsed = self.upload.as_ref().map_or(elapsed, |upload| upload.elapsed());
+            response.end(elapsed, self.status, class, error);
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
         error::Asker,
         filters, h1_client, headers,
         server::Service,
+        stats::Upload,
         track::Tracker,
         upgrade::{self, Upgrade},
     },
@@ -142,6 +143,7 @@ impl HttpService {
         upgrade: Option<&mut Upgrade>,
         started: Instant,
     ) -> Result<Response<Body>, Error> {
+        let upload = Upload::of(request.body_mut(), &counters.streams);
         let sent = if form.version == Version::HTTP_2 {
             self.app.http2.send(&self.app.connector, request).await.map(|response| (response, None))
         } else {
@@ -178,7 +180,8 @@ impl HttpService {
         let code = if form.is_grpc { grpc_status(response.headers()) } else { None };
         let mut tracker = Tracker::new(started, status.as_u16(), Classifier::new(form.is_grpc, status, None), code);
         tracker.stats = Some(counters.stats.clone());
-        tracker.streams = [Some(counters.streams.clone()), None];
+        tracker.streams = [Some(counters.streams.clone()), Some(counters.responses.clone())];
+        tracker.upload = upload;
         tracker.lease = lease;
         tracker.rescues_grpc = form.is_grpc;
         response.body_mut().set_tracker(Box::new(tracker));

@@ -8,9 +8,9 @@ use crate::{
     },
     http::{
         error::Error,
-        stats::{RequestStats, StreamStats},
+        stats::{RequestStats, StreamFamilies, StreamStats},
     },
-    metrics::{Counter, DURATION_FINE, Family, Labels, Registry},
+    metrics::{Counter, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         header::{Session, TransportHeader},
@@ -74,6 +74,24 @@ static GRPC_DURATION: Family = Family::histogram(
     "The time between request initialization and response completion.",
     DURATION_FINE,
 );
+static HTTP_RESPONSE_DURATION: Family = Family::histogram(
+    "inbound_http_response_duration_seconds",
+    "The time between request completion and response completion.",
+    DURATION_COARSE,
+);
+static GRPC_RESPONSE_DURATION: Family = Family::histogram(
+    "inbound_grpc_response_duration_seconds",
+    "The time between request completion and response completion.",
+    DURATION_COARSE,
+);
+static HTTP_REQUEST_FRAMES: Family =
+    Family::histogram("inbound_http_request_frame_size_bytes", "Request data frame sizes.", FRAME_BYTES);
+static GRPC_REQUEST_FRAMES: Family =
+    Family::histogram("inbound_grpc_request_frame_size_bytes", "Request data frame sizes.", FRAME_BYTES);
+static HTTP_RESPONSE_FRAMES: Family =
+    Family::histogram("inbound_http_response_frame_size_bytes", "Response data frame sizes.", FRAME_BYTES);
+static GRPC_RESPONSE_FRAMES: Family =
+    Family::histogram("inbound_grpc_response_frame_size_bytes", "Response data frame sizes.", FRAME_BYTES);
 static HTTP_STATUSES: Family = Family::counter("inbound_http_statuses_total", "Completed request-response streams.");
 static GRPC_STATUSES: Family = Family::counter("inbound_grpc_statuses_total", "Completed request-response streams.");
 
@@ -82,7 +100,10 @@ pub struct RouteCounters {
     pub allowed: Counter,
     pub requests: Counter,
     pub stats: Arc<RequestStats>,
+    /// Of the whole stream.
     pub streams: Arc<StreamStats>,
+    /// Of the response alone.
+    pub responses: Arc<StreamStats>,
 }
 
 /// Connections that clients of a kind make to an address.
@@ -108,15 +129,25 @@ pub fn route(
 ) -> Arc<RouteCounters> {
     let client = client_labels(Labels::new(), addr, tls, policy).join(&rule.labels).join(&authz.labels);
     let parent = policy.meta.parent_labels().join(&route.route_labels());
-    let (requests, duration, statuses) = match rule.is_grpc {
-        false => (&HTTP_REQUESTS, &HTTP_DURATION, &HTTP_STATUSES),
-        true => (&GRPC_REQUESTS, &GRPC_DURATION, &GRPC_STATUSES),
+    let families = |duration, statuses, frames| StreamFamilies { duration, statuses, frames };
+    let (requests, whole, response) = match rule.is_grpc {
+        false => (
+            &HTTP_REQUESTS,
+            families(&HTTP_DURATION, Some(&HTTP_STATUSES), &HTTP_REQUEST_FRAMES),
+            families(&HTTP_RESPONSE_DURATION, None, &HTTP_RESPONSE_FRAMES),
+        ),
+        true => (
+            &GRPC_REQUESTS,
+            families(&GRPC_DURATION, Some(&GRPC_STATUSES), &GRPC_REQUEST_FRAMES),
+            families(&GRPC_RESPONSE_DURATION, None, &GRPC_RESPONSE_FRAMES),
+        ),
     };
     Arc::new(RouteCounters {
         allowed: registry.counter(&HTTP_ALLOW, client.clone()),
         requests: registry.counter(requests, parent.clone()),
         stats: RequestStats::new(registry, Labels::new().with("direction", "inbound").join(&client)),
-        streams: StreamStats::new(registry, parent, rule.is_grpc, duration, statuses),
+        streams: StreamStats::new(registry, parent.clone(), rule.is_grpc, &whole),
+        responses: StreamStats::new(registry, parent, rule.is_grpc, &response),
     })
 }
 

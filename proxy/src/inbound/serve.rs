@@ -18,6 +18,7 @@ use crate::{
     transport::{
         Stream, accept_tls,
         detect::{Detected, DetectedTls, HttpVersion, detect_http, detect_http_buffered, detect_tls},
+        failure::{self, Failure},
         header::{self, Session},
         listen,
         orig_dst::unmap,
@@ -43,7 +44,7 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, drain: drain::W
                 let (worker, drain) = (worker.clone(), drain.clone());
                 tokio::spawn(async move {
                     if let Err((error, target)) = connection(&worker, tcp, unmap(peer), drain).await {
-                        metrics::connection_error(&worker.context.metrics, error_label(&error), target);
+                        metrics::connection_error(&worker.context.metrics, failure::label(&error), target);
                     }
                 });
             }
@@ -101,7 +102,7 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
         }
         DetectedTls::Foreign => (Stream::plain(tcp), Tls::Foreign),
         DetectedTls::None => (Stream::plain(tcp), Tls::None),
-        DetectedTls::TimedOut => return Err(of(io::Error::new(io::ErrorKind::TimedOut, "TLS detection timed out"))),
+        DetectedTls::TimedOut => return Err(of(Failure::TlsDetectTimeout.into())),
     };
     let client = Client { addr: peer, tls };
     recognise(worker, app, stream, client, timeout, drain).await.map_err(of)
@@ -196,6 +197,7 @@ async fn direct(
     let refuse = |why| Err(io::Error::new(io::ErrorKind::ConnectionRefused, why));
     match detect_tls(&tcp, context.identity.server_name(), timeout).await? {
         DetectedTls::ForUs => {}
+        DetectedTls::TimedOut => return Err(Failure::TlsDetectTimeout.into()),
         _ => return refuse("direct connections need mesh TLS"),
     }
     let credentials = context.identity.credentials().ok_or(io::ErrorKind::NotConnected)?;
@@ -220,14 +222,5 @@ async fn direct(
         Some(Session::Http1) => http(worker, app, accepted.stream, client, HttpVersion::Http1, drain).await,
         Some(Session::Http2) => http(worker, app, accepted.stream, client, HttpVersion::Http2, drain).await,
         None => tcp_forward(worker, &app, accepted.stream, client, drain).await,
-    }
-}
-
-fn error_label(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "unauthorized",
-        io::ErrorKind::TimedOut => "tls detection timeout",
-        io::ErrorKind::Other => "unexpected",
-        _ => "i/o",
     }
 }

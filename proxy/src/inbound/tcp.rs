@@ -3,7 +3,7 @@
 use super::{app::App, client::Client, context::Worker, metrics::Events};
 use crate::{
     drain,
-    transport::{Stream, connect::ConnectError, copy},
+    transport::{Stream, copy},
 };
 use std::{io, sync::Arc};
 
@@ -25,11 +25,7 @@ pub async fn forward(
             return Err(io::ErrorKind::PermissionDenied.into());
         }
     }
-    let mut server = app.connector.connect(None).await.map_err(|error| match error {
-        ConnectError::Io(error) => error,
-        ConnectError::TimedOut => io::ErrorKind::TimedOut.into(),
-        error => io::Error::other(error),
-    })?;
+    let mut server = app.connector.connect(None).await?;
     let forbidden = async {
         loop {
             if changes.changed().await.is_err() {

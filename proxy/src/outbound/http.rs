@@ -18,6 +18,7 @@ use crate::{
         error::Asker,
         filters, headers,
         server::Service,
+        stats::Upload,
         track::{Tracker, error_label},
         upgrade::{self, Upgrade},
     },
@@ -47,6 +48,8 @@ struct Exchange<'a> {
     policy: &'a HttpPolicy,
     rule: &'a HttpRule,
     found: Found,
+    /// None when the request has no body.
+    upload: Option<Arc<Upload>>,
 }
 
 impl HttpService {
@@ -82,7 +85,8 @@ impl HttpService {
         {
             request.headers_mut().insert(L5D_DST_CANONICAL.clone(), logical);
         }
-        let exchange = Exchange { asked, is_grpc, started, policy, rule, found };
+        let upload = Upload::of(request.body_mut(), &rule.stats);
+        let exchange = Exchange { asked, is_grpc, started, policy, rule, found, upload };
         let response = exchange.run(request, upgrade).await;
         drop(permit);
         response
@@ -201,6 +205,7 @@ impl Exchange<'_> {
         let mut tracker = Tracker::new(sent_at, status.as_u16(), classifier, code);
         tracker.stats = Some(member.peer.stats.clone());
         tracker.streams = [Some(self.rule.stats.clone()), Some(backend.stats.clone())];
+        tracker.upload = self.upload.clone();
         tracker.pending = Some(pending);
         tracker.lease = lease;
         tracker.rescues_grpc = self.is_grpc;

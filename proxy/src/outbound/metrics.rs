@@ -3,10 +3,11 @@
 use super::target::BackendRef;
 use crate::{
     control::model::{Endpoint, Meta, outbound::Protocol},
-    http::error::Error,
-    metrics::{Counter, DURATION_COARSE, DURATION_FINE, Family, Gauge, Labels, Registry},
+    http::{error::Error, stats::StreamFamilies},
+    metrics::{Counter, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Gauge, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
+        failure,
         sensor::TransportMetrics,
     },
 };
@@ -44,6 +45,20 @@ static HTTP_BACKEND_STATUSES: Family =
     Family::counter("outbound_http_route_backend_response_statuses_total", "Completed responses.");
 static GRPC_BACKEND_STATUSES: Family =
     Family::counter("outbound_grpc_route_backend_response_statuses_total", "Completed responses.");
+static HTTP_ROUTE_FRAMES: Family =
+    Family::histogram("outbound_http_route_request_frame_size_bytes", "Request data frame sizes.", FRAME_BYTES);
+static GRPC_ROUTE_FRAMES: Family =
+    Family::histogram("outbound_grpc_route_request_frame_size_bytes", "Request data frame sizes.", FRAME_BYTES);
+static HTTP_BACKEND_FRAMES: Family = Family::histogram(
+    "outbound_http_route_backend_response_frame_size_bytes",
+    "Response data frame sizes.",
+    FRAME_BYTES,
+);
+static GRPC_BACKEND_FRAMES: Family = Family::histogram(
+    "outbound_grpc_route_backend_response_frame_size_bytes",
+    "Response data frame sizes.",
+    FRAME_BYTES,
+);
 static HTTP_ENDPOINTS: Family =
     Family::gauge("outbound_http_balancer_endpoints", "The number of endpoints in the load balancer.");
 static TCP_ENDPOINTS: Family =
@@ -66,28 +81,23 @@ static ROUTE_CLOSE: Family = Family::counter("outbound_tcp_route_close_total", "
 
 /// The families of one route rule, in HTTP's form or gRPC's.
 pub struct RouteFamilies {
-    pub duration: &'static Family,
-    pub statuses: &'static Family,
+    pub stream: StreamFamilies,
     pub backend_requests: &'static Family,
-    pub backend_duration: &'static Family,
-    pub backend_statuses: &'static Family,
+    pub backend_response: StreamFamilies,
 }
 
 pub fn route_families(is_grpc: bool) -> RouteFamilies {
+    let families = |duration, statuses, frames| StreamFamilies { duration, statuses: Some(statuses), frames };
     match is_grpc {
         false => RouteFamilies {
-            duration: &HTTP_ROUTE_DURATION,
-            statuses: &HTTP_ROUTE_STATUSES,
+            stream: families(&HTTP_ROUTE_DURATION, &HTTP_ROUTE_STATUSES, &HTTP_ROUTE_FRAMES),
             backend_requests: &HTTP_BACKEND_REQUESTS,
-            backend_duration: &HTTP_BACKEND_DURATION,
-            backend_statuses: &HTTP_BACKEND_STATUSES,
+            backend_response: families(&HTTP_BACKEND_DURATION, &HTTP_BACKEND_STATUSES, &HTTP_BACKEND_FRAMES),
         },
         true => RouteFamilies {
-            duration: &GRPC_ROUTE_DURATION,
-            statuses: &GRPC_ROUTE_STATUSES,
+            stream: families(&GRPC_ROUTE_DURATION, &GRPC_ROUTE_STATUSES, &GRPC_ROUTE_FRAMES),
             backend_requests: &GRPC_BACKEND_REQUESTS,
-            backend_duration: &GRPC_BACKEND_DURATION,
-            backend_statuses: &GRPC_BACKEND_STATUSES,
+            backend_response: families(&GRPC_BACKEND_DURATION, &GRPC_BACKEND_STATUSES, &GRPC_BACKEND_FRAMES),
         },
     }
 }
@@ -196,12 +206,7 @@ impl ErrorCounters {
     }
 
     pub fn connection(&self, error: &io::Error, target: Option<SocketAddr>) {
-        let label = match error.kind() {
-            io::ErrorKind::TimedOut => "failfast",
-            io::ErrorKind::Other => "unexpected",
-            _ => "i/o",
-        };
-        let labels = Labels::new().with("error", label);
+        let labels = Labels::new().with("error", failure::label(error));
         let labels = target.map_or(labels.clone(), |addr| target_labels(labels, addr));
         self.registry.counter(&TCP_ERRORS, labels).incr();
     }

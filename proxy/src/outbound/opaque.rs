@@ -10,7 +10,7 @@ use crate::{
     balance::{Pending, PickError},
     control::model::{filter::ConnectionFilter, outbound::Protocol, route::find_by_name},
     drain,
-    transport::{Stream, connect::ConnectError, copy, detect},
+    transport::{Stream, copy, detect, failure::Failure},
 };
 use std::{io, sync::Arc, time::Instant};
 
@@ -27,7 +27,8 @@ pub async fn forward(
     let outcome = copy_to_backend(rules, &mut client).await;
     let word = match &outcome {
         Ok(()) => "",
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => "FAIL_FAST",
+        Err(error) if Failure::of(error) == Some(Failure::FailFast) => "FAIL_FAST",
+        Err(error) if Failure::of(error) == Some(Failure::LoadShed) => "LOAD_SHED",
         Err(_) => "IO",
     };
     metrics::route_close(registry, &router.policy.parent, &rules.meta, word).incr();
@@ -75,10 +76,8 @@ async fn connect(backend: &ConnectionBackend) -> io::Result<(Stream, Pending)> {
     loop {
         let member = match backend.to.pick(since).await {
             Ok(member) => member.ok_or_else(|| io::Error::other("the route has no backend"))?,
-            Err(PickError::FailFast) => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no endpoint became ready in time"));
-            }
-            Err(PickError::Full) => return Err(io::Error::other("too many connections wait for an endpoint")),
+            Err(PickError::FailFast) => return Err(Failure::FailFast.into()),
+            Err(PickError::Full) => return Err(Failure::LoadShed.into()),
         };
         let started = Instant::now();
         // Open connections count as load, the time to connect as latency.
@@ -92,10 +91,7 @@ async fn connect(backend: &ConnectionBackend) -> io::Result<(Stream, Pending)> {
             Err(error) => {
                 member.failed();
                 if !backend.to.is_balanced() {
-                    return Err(match error {
-                        ConnectError::Io(error) => error,
-                        error => io::Error::other(error),
-                    });
+                    return Err(error.into());
                 }
             }
         }

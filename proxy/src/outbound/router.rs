@@ -136,7 +136,7 @@ impl HttpRule {
     fn new(worker: &Arc<Worker>, parent: &Arc<Meta>, route: &Arc<Meta>, policy: &HttpPolicy) -> Self {
         let registry = &worker.context.metrics;
         let families = route_families(policy.is_grpc);
-        let stats = |labels, duration, statuses| StreamStats::new(registry, labels, policy.is_grpc, duration, statuses);
+        let stats = |labels, families| StreamStats::new(registry, labels, policy.is_grpc, families);
         let backends = Choice::new(&policy.distribution, |backend| {
             let labels =
                 parent.parent_labels().join(&route.route_labels()).join(&backend.backend.meta.backend_labels());
@@ -144,11 +144,11 @@ impl HttpRule {
                 to: To::http(worker, parent, &backend.backend),
                 filters: backend.filters.clone(),
                 requests: registry.counter(families.backend_requests, labels.clone()),
-                stats: stats(labels, families.backend_duration, families.backend_statuses),
+                stats: stats(labels, &families.backend_response),
             }
         });
         let labels = metrics::route_histogram_labels(parent, route);
-        Self { backends, stats: stats(labels, families.duration, families.statuses) }
+        Self { backends, stats: stats(labels, &families.stream) }
     }
 }
 

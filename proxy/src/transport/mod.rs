@@ -6,6 +6,7 @@ pub mod orig_dst;
 mod buffers;
 mod client_hello;
 pub mod detect;
+pub mod failure;
 pub mod header;
 mod peek;
 
