@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { DEPLOYMENTS, type KubeObject, MeshError, PODS } from '@tulle/api';
+import { DEPLOYMENTS, type KubeObject, MeshError, NAMESPACES, PODS } from '@tulle/api';
 import { type Client, createClient, loadKubeconfig } from '@tulle/client';
 import { startCluster } from '@tulle/cluster';
 import { parseAllDocuments } from 'yaml';
@@ -24,13 +24,25 @@ export interface TestCluster extends AsyncDisposable {
   kubeconfigPath: string;
   /** Undefined on a foreign cluster. */
   oneMachine?: { innerPid: number; stateDir: string };
+  /** Namespaces that the test file made on a foreign cluster, which go with it. */
+  made?: Set<string>;
 }
 
 export async function openCluster(options: { nodes?: number } = {}): Promise<TestCluster> {
   const foreign = process.env.TEST_KUBECONFIG;
   if (foreign) {
     const client = createClient(loadKubeconfig({ path: foreign }));
-    return { client, kubeconfigPath: foreign, async [Symbol.asyncDispose]() {} };
+    const made = new Set<string>();
+    return {
+      client,
+      kubeconfigPath: foreign,
+      made,
+      async [Symbol.asyncDispose]() {
+        for (const name of made) await client.delete(NAMESPACES, name);
+        for (const name of made) await untilNamespaceGone(client, name);
+        client.close();
+      },
+    };
   }
   const stateDir = await mkdtemp(join(tmpdir(), 'tulle-test-'));
   const cluster = await startCluster({ stateDir, nodes: options.nodes ?? 1 });
@@ -74,8 +86,10 @@ export async function applyText(cluster: TestCluster, text: string): Promise<voi
 }
 
 export async function apply(cluster: TestCluster, objects: Record<string, unknown>[]): Promise<void> {
-  for (const object of objects)
-    await cluster.client.apply(object as unknown as KubeObject, { fieldManager: 'test', force: true });
+  for (const object of objects as unknown as KubeObject[]) {
+    await cluster.client.apply(object, { fieldManager: 'test', force: true });
+    if (object.kind === 'Namespace') cluster.made?.add(object.metadata.name);
+  }
 }
 
 /** Applies a namespace and peers in it, and waits until all of them are ready. */
@@ -112,6 +126,13 @@ export async function untilDeploymentReady(cluster: TestCluster, namespace: stri
       (status?.readyReplicas ?? 0) === replicas &&
       (status?.replicas ?? 0) === replicas
     );
+  });
+}
+
+async function untilNamespaceGone(client: Client, name: string): Promise<void> {
+  await until(`namespace ${name} is gone`, async () => {
+    const { items } = await client.list(NAMESPACES, { fieldSelector: `metadata.name=${name}` });
+    return items.length === 0;
   });
 }
 
