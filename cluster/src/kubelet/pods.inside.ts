@@ -212,7 +212,9 @@ describe('pods', { concurrency: true }, () => {
     const marker = 'sleep 4242';
     run('leave', {
       containers: [
-        sh(`trap "echo term; exit 0" TERM; ${marker} & wait`, {
+        sh(`trap "echo term; exit 0" TERM; touch /tmp/up; ${marker} & wait`, {
+          // Not ready before the trap is set: until then a first process does not notice SIGTERM.
+          readinessProbe: { exec: { command: ['/usr/bin/test', '-f', '/tmp/up'] } },
           lifecycle: { preStop: { exec: { command: ['/bin/sh', '-c', 'echo hook > /proc/1/fd/1'] } } },
         }),
       ],
