@@ -14,7 +14,8 @@ import {
 import { PORTS, peerManifests } from './support/peers.ts';
 
 const NAMESPACE = 'balancing';
-const SECONDS = 10;
+const SECONDS = 15;
+const SHARE_MIN = 0.05;
 /** Replicas that have just started answer slowly for reasons of their own, which the balancer rightly counts. */
 const WARM_UP_SECONDS = 5;
 
@@ -31,7 +32,7 @@ before(async () => {
 
 after(() => cluster?.[Symbol.asyncDispose]());
 
-test('one gRPC connection of a client reaches all replicas about evenly', async () => {
+test('requests of one gRPC connection, and of eight of HTTP/1.1, reach all replicas', async () => {
   const agent = await agentOf(cluster, NAMESPACE, 'agent');
   const way = { httpUrl: `http://server:${PORTS.http}/`, grpcOrigin: `http://server:${PORTS.grpc}` };
   await agent.load({ ...way, seconds: WARM_UP_SECONDS });
@@ -41,7 +42,8 @@ test('one gRPC connection of a client reaches all replicas about evenly', async 
     assert.equal(report?.failed, 0, JSON.stringify(report?.reasons));
     for (const name of names) {
       const share = (report?.pods[name] ?? 0) / (report?.sent ?? 1);
-      assert.ok(share > 0.15 && share < 0.55, `${name} got ${(share * 100).toFixed(0)} %`);
+      // By connection, two of three would get nothing of gRPC; by latency, a moment's stall costs a replica some seconds of its share.
+      assert.ok(share > SHARE_MIN, `${name} got ${(share * 100).toFixed(1)} %`);
     }
   }
 });
