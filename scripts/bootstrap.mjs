@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process';
 import { watchAncestors } from './ancestors.mjs';
 import { build } from './build.mjs';
 import { Progress } from './progress.mjs';
-import { node24, requireHost, requirePackages } from './setup.mjs';
+import { node24, requireHost, requirePackages, requireRustComponents } from './setup.mjs';
 
 const [command = '', ...args] = process.argv.slice(2);
 
@@ -31,6 +31,7 @@ const progress = new Progress(process.stderr, { isQuiet: command === 'tulle' });
 try {
   requireHost(chosen.packages);
   await requirePackages(progress);
+  if (command === 'test') await requireRustComponents(progress);
   await build(progress, chosen.build);
 } catch (error) {
   progress.fail();

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NODE_MAJOR_MIN = 24;
+/** Of `rust-version` in Cargo.toml; the crate linkerd2-proxy-api asks for it. */
+const RUST_MINOR_MIN = 90;
 /** EX_CONFIG of sysexits.h: the machine lacks something. */
 const EXIT_CONFIG = 78;
 
@@ -35,6 +37,10 @@ export function requireHost(purposes) {
   if (Number(process.versions.node.split('.')[0]) < 20)
     stop(`Tulle needs Node 20 or later; this is ${process.version}`);
   if (!hasCommand('cargo')) stop('Tulle needs Rust: cargo is not on the PATH (https://rustup.rs)');
+  const rust = /(\d+)\.(\d+)/.exec(spawnSync('cargo', ['--version'], { encoding: 'utf8' }).stdout ?? '');
+  if (Number(rust?.[1]) === 1 && Number(rust?.[2]) < RUST_MINOR_MIN) {
+    stop(`Tulle needs Rust 1.${RUST_MINOR_MIN} or later; cargo says ${rust[0]} (rustup update stable)`);
+  }
   if (!hasCommand('cc'))
     stop('Tulle needs a C compiler for the proxy: cc is not on the PATH (apt-get install gcc libc6-dev)');
   const missing = purposes.flatMap((purpose) => tools[purpose]).filter(([command]) => !hasCommand(command));
@@ -53,6 +59,14 @@ export function requireHost(purposes) {
     env,
   });
   if (result.status !== 0) stop(`install Debian packages: \`${line}\` failed; its output is above`);
+}
+
+/** rustfmt and clippy, which a minimal toolchain lacks; without rustup they have to be there already. */
+export async function requireRustComponents(progress) {
+  const isThere = ['fmt', 'clippy'].every((name) => spawnSync('cargo', [name, '--version']).status === 0);
+  if (isThere) return;
+  if (!hasCommand('rustup')) stop('the tests need cargo fmt and cargo clippy, and there is no rustup to add them with');
+  await progress.step('rustfmt and clippy', () => run('rustup', ['component', 'add', 'rustfmt', 'clippy']));
 }
 
 /** npm packages as package-lock.json has them; nothing is done when they are there already. */
