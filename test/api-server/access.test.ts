@@ -58,6 +58,7 @@ test('a token says who has it, to those it is meant for', async () => {
   assert.ok(wrong.error);
   assert.notEqual((await review(`${token}x`, ['identity.l5d.io'])).authenticated, true);
   assert.notEqual((await review('nonsense')).authenticated, true);
+  assert.equal((await failure(review(''))).code, 400);
 });
 
 /** A real API server answers from a cache for about ten seconds after it has said yes. */

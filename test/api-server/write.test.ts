@@ -158,6 +158,10 @@ test('what is not served is answered clearly', async () => {
   assert.equal(await code('POST', path, { body: '{"a":' }), 400);
   assert.equal(await code('POST', path, { body: { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'x' } } }), 400);
   assert.equal(await code('GET', path, { headers: { accept: 'image/png' } }), 406);
+  assert.equal(await code('GET', path, { query: { resourceVersionMatch: 'Exact' } }), 422);
+  const body = { metadata: { name: 'options' } };
+  assert.equal(await code('POST', path, { body, query: { dryRun: 'yes' } }), 422);
+  assert.equal(await code('POST', path, { body, query: { fieldValidation: 'Perhaps' } }), 422);
 });
 
 test('the scale sub-resource reads and writes the number of replicas', async () => {

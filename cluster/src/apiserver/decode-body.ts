@@ -4,19 +4,15 @@ import { decode } from '../schema/decode.ts';
 import type { Schema } from '../schema/schema.ts';
 import type { Fields } from '../store/stored-object.ts';
 import type { ApiRequest } from './context.ts';
-import { badRequest, failure } from './status.ts';
+import { badRequest } from './status.ts';
 
-export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
+type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
 
-export function fieldValidation(query: URLSearchParams): FieldValidation {
-  const text = query.get('fieldValidation') ?? '';
-  if (text === '') return 'Warn';
-  if (text === 'Strict' || text === 'Warn' || text === 'Ignore') return text;
-  throw failure(
-    422,
-    'Invalid',
-    `options is invalid: fieldValidation: Unsupported value: "${text}": supported values: "Ignore", "Strict", "Warn"`,
-  );
+/** What a client may ask for; another value has been refused before a body is read. */
+export const FIELD_VALIDATIONS: readonly string[] = ['', 'Ignore', 'Strict', 'Warn'];
+
+function fieldValidation(query: URLSearchParams): FieldValidation {
+  return (query.get('fieldValidation') || 'Warn') as FieldValidation;
 }
 
 export interface DecodeTarget {

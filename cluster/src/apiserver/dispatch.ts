@@ -7,6 +7,7 @@ import { apiserver as logger } from '../logger.ts';
 import type { Resource } from '../resources/resource.ts';
 import { authenticate, authorize } from './access.ts';
 import type { ApiContext, ApiRequest } from './context.ts';
+import { FIELD_VALIDATIONS } from './decode-body.ts';
 import { handleDelete, handleDeleteCollection } from './delete.ts';
 import { handleCreate, handlePatch, handleUpdate } from './mutate.ts';
 import { handleLog, type NodeDialer } from './node-proxy.ts';
@@ -15,7 +16,14 @@ import { findEntry, handleGet, handleList, type PagedLists } from './read.ts';
 import { parseRequest } from './request-info.ts';
 import { sendJson, statusOf } from './respond.ts';
 import { handleReview } from './reviews.ts';
-import { badRequest, methodNotAllowed, noSuchPath } from './status.ts';
+import {
+  badRequest,
+  type FieldError,
+  invalidOptions,
+  methodNotAllowed,
+  noSuchPath,
+  unsupportedValue,
+} from './status.ts';
 import { handleBinding, handleEviction, handleFinalize, handleScale, handleTokenRequest } from './subresources.ts';
 import { handleWatch } from './watch.ts';
 
@@ -74,6 +82,27 @@ function sendError(request: ApiRequest, error: unknown): void {
   sendJson(request, status.code, JSON.stringify(status));
 }
 
+const WRITE_OPTIONS: Record<string, string> = {
+  create: 'CreateOptions',
+  update: 'UpdateOptions',
+  patch: 'PatchOptions',
+  delete: 'DeleteOptions',
+  deletecollection: 'DeleteOptions',
+};
+
+function checkWriteOptions({ info }: ApiRequest): void {
+  const options = WRITE_OPTIONS[info.verb];
+  if (options === undefined) return;
+  const causes: FieldError[] = [];
+  const dryRun = info.query.get('dryRun') || 'All';
+  if (dryRun !== 'All') causes.push(unsupportedValue('dryRun', [dryRun], ['All']));
+  const validation = info.query.get('fieldValidation') ?? '';
+  if (options !== 'DeleteOptions' && !FIELD_VALIDATIONS.includes(validation)) {
+    causes.push(unsupportedValue('fieldValidation', validation, FIELD_VALIDATIONS));
+  }
+  if (causes.length > 0) throw invalidOptions(options, causes);
+}
+
 async function handleResource(services: Services, request: ApiRequest): Promise<void> {
   const { info, context } = request;
   const resource = context.registry.find(info.group, info.version, info.plural);
@@ -81,9 +110,7 @@ async function handleResource(services: Services, request: ApiRequest): Promise<
   request.resource = resource;
   if (resource.storage !== 'namespaces' && !resource.namespaced && info.namespace !== undefined) throw noSuchPath();
   if (resource.storage === 'namespaces') info.namespace = undefined;
-  if (info.query.get('dryRun') !== null && !['', 'All'].includes(info.query.get('dryRun')!)) {
-    throw badRequest(`dryRun: Unsupported value: ${JSON.stringify(info.query.get('dryRun'))}: supported values: "All"`);
-  }
+  checkWriteOptions(request);
   if (info.subresource !== '') return handleSubresource(services, request);
   if (!(resource.verbs as readonly string[]).includes(info.verb)) throw methodNotAllowed();
   const needsNamespace = resource.namespaced && info.namespace === undefined;

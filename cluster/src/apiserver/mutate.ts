@@ -12,9 +12,9 @@ import { createEncoder, negotiateForm } from './representation.ts';
 import { sendJson } from './respond.ts';
 import {
   badRequest,
-  type FieldError,
   forbiddenField,
   invalid,
+  invalidOptions,
   invalidValue,
   notFound,
   required,
@@ -65,7 +65,7 @@ export async function handlePatch(request: ApiRequest): Promise<void> {
     return;
   }
   if (request.info.query.has('force'))
-    throw invalidOption(forbiddenField('force', 'may not be specified for non-apply patch'));
+    throw invalidOptions('PatchOptions', [forbiddenField('force', 'may not be specified for non-apply patch')]);
   const patch = parseJson(text);
   send(request, form, 200, await updateObject(request, (old) => patched(request, old, patch, type)));
 }
@@ -84,7 +84,9 @@ export function patched(request: ApiRequest, old: StoredObject, patch: unknown, 
   const object = decodeObject(request, result);
   request.warnings.unshift(...warnings);
   if (object.metadata.name !== old.metadata.name)
-    throw badRequest('the name of the object may not be changed by a patch');
+    throw badRequest(
+      `the name of the object (${object.metadata.name ?? ''}) does not match the name on the URL (${old.metadata.name})`,
+    );
   settleNamespace(request, object);
   const { uid } = object.metadata;
   if (uid !== undefined && uid !== old.metadata.uid)
@@ -93,12 +95,10 @@ export function patched(request: ApiRequest, old: StoredObject, patch: unknown, 
   return { object };
 }
 
-const invalidOption = (cause: FieldError) => invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [cause]);
-
 async function apply(request: ApiRequest, text: string): Promise<{ entry: Entry; isCreated: boolean }> {
   const { info, resource, context } = request;
   if (!info.query.get('fieldManager')) {
-    throw invalidOption(required('fieldManager', 'is required for apply patch'));
+    throw invalidOptions('PatchOptions', [required('fieldManager', 'is required for apply patch')]);
   }
   const force = ['true', '1'].includes(info.query.get('force') ?? '');
   const body = text.trimStart().startsWith('{') ? parseJson(text) : parseYaml(text);

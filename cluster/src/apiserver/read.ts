@@ -4,7 +4,7 @@ import type { ApiRequest } from './context.ts';
 import { createEncoder, negotiateForm } from './representation.ts';
 import { sendJson } from './respond.ts';
 import { parseFieldSelector, parseLabelSelector } from './selector.ts';
-import { badRequest, expired, failure, notFound, plainFailure } from './status.ts';
+import { badRequest, expired, failure, forbiddenField, invalidOptions, notFound, plainFailure } from './status.ts';
 
 export function findEntry(request: ApiRequest): Entry {
   const { context, info, resource } = request;
@@ -112,7 +112,9 @@ export function handleList(request: ApiRequest, pages: PagedLists): void {
     const wanted = checkVersionReached(request);
     const match = info.query.get('resourceVersionMatch') ?? '';
     if (match !== '' && wanted === undefined)
-      throw badRequest('resourceVersionMatch is forbidden unless resourceVersion is provided');
+      throw invalidOptions('ListOptions', [
+        forbiddenField('resourceVersionMatch', 'resourceVersionMatch is forbidden unless resourceVersion is provided'),
+      ]);
     if (match === 'Exact' && wanted !== context.store.revision) {
       throw expired(`The resourceVersion for the provided list is too old.`);
     }

@@ -8,7 +8,7 @@ import { readObject } from './body.ts';
 import type { ApiRequest } from './context.ts';
 import { decodeObject } from './decode-body.ts';
 import { sendJson } from './respond.ts';
-import { badRequest, invalid, noSuchPath, required } from './status.ts';
+import { badRequest, invalid, invalidValue, noSuchPath, required } from './status.ts';
 import { rfc3339 } from './write.ts';
 
 export async function handleReview(request: ApiRequest, tokens: TokenAuthority): Promise<void> {
@@ -33,14 +33,15 @@ function answer(request: ApiRequest, review: Fields, tokens: TokenAuthority): Fi
   const { spec } = review;
   switch (request.resource.kind) {
     case 'TokenReview': {
-      const result = tokens.review(spec?.token ?? '', spec?.audiences?.length > 0 ? spec.audiences : API_AUDIENCES);
+      if (!spec?.token) throw badRequest('token is required for TokenReview in authentication');
+      const result = tokens.review(spec.token, spec.audiences?.length > 0 ? spec.audiences : API_AUDIENCES);
       if ('problem' in result) return { user: {}, error: result.problem };
       return { authenticated: true, user: userJson(result.user), audiences: result.audiences };
     }
     case 'SelfSubjectReview':
       return { userInfo: userJson(request.user) };
     case 'SelfSubjectAccessReview':
-      return decide(authorizer.authorize(attributes(request.user, spec)));
+      return decide(authorizer.authorize(attributes(request, request.user, spec)));
     case 'SubjectAccessReview':
     case 'LocalSubjectAccessReview': {
       if (!spec.user && (spec.groups ?? []).length === 0)
@@ -52,7 +53,7 @@ function answer(request: ApiRequest, review: Fields, tokens: TokenAuthority): Fi
           `the namespace of the review (${spec.resourceAttributes?.namespace ?? ''}) is not that of the request (${namespace})`,
         );
       }
-      return decide(authorizer.authorize(attributes(user, spec)));
+      return decide(authorizer.authorize(attributes(request, user, spec)));
     }
     case 'SelfSubjectRulesReview': {
       if (!spec.namespace) throw badRequest('no namespace on request');
@@ -77,10 +78,16 @@ function answer(request: ApiRequest, review: Fields, tokens: TokenAuthority): Fi
   }
 }
 
-function attributes(user: User, spec: Fields | undefined): AccessAttributes {
+function attributes(request: ApiRequest, user: User, spec: Fields | undefined): AccessAttributes {
   const { resourceAttributes, nonResourceAttributes } = spec ?? {};
   if ((resourceAttributes === undefined) === (nonResourceAttributes === undefined)) {
-    throw badRequest('exactly one of nonResourceAttributes or resourceAttributes must be specified');
+    throw invalid(request.resource, '', [
+      invalidValue(
+        'spec.resourceAttributes',
+        resourceAttributes,
+        'exactly one of nonResourceAttributes or resourceAttributes must be specified',
+      ),
+    ]);
   }
   if (nonResourceAttributes !== undefined)
     return { user, verb: nonResourceAttributes.verb ?? '', path: nonResourceAttributes.path ?? '' };

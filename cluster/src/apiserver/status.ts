@@ -132,6 +132,10 @@ export function invalid(kind: { group: string; kind: string }, name: string, cau
   });
 }
 
+/** The answer to bad parameters of a request: `options` is CreateOptions, ListOptions and so on. */
+export const invalidOptions = (options: string, causes: FieldError[]) =>
+  invalid({ group: 'meta.k8s.io', kind: options }, '', causes);
+
 /** One broken rule; made by the functions below so that the words are the same everywhere. */
 export interface FieldError {
   reason: string;
