@@ -93,3 +93,4 @@ export {
 } from './kubernetes.ts';
 export { MeshError, type MeshErrorCode } from './mesh-error.ts';
 export { parseMetricsText, type Sample } from './metrics-text.ts';
+export { parseQuantity } from './quantity.ts';

@@ -1,7 +1,7 @@
 /** What the downward API says of a pod: fields and resources. Pure. */
 
 import { cpus, totalmem } from 'node:os';
-import type { Container, Pod } from '@tulle/api';
+import { type Container, type Pod, parseQuantity } from '@tulle/api';
 
 /** The text of a field path; undefined when the pod has no such field. */
 export function fieldValue(pod: Pod, path: string): string | undefined {
@@ -51,19 +51,9 @@ export function resourceValue(pod: Pod, container: Container | undefined, ref: R
   const { limits = {}, requests = {} } = of?.resources ?? {};
   const whole: Record<string, number> = { cpu: cpus().length, memory: totalmem() };
   const text = kind === 'requests' ? (requests[name] ?? limits[name] ?? '0') : limits[name];
-  const value = text === undefined ? (whole[name] ?? 0) : parseQuantity(text);
-  const divisor = ref.divisor && ref.divisor !== '0' ? parseQuantity(ref.divisor) : 1;
+  const value = text === undefined ? (whole[name] ?? 0) : (parseQuantity(text) ?? 0);
+  const divisor = ref.divisor && ref.divisor !== '0' ? (parseQuantity(ref.divisor) ?? 1) : 1;
   return String(Math.ceil(value / divisor));
-}
-
-/** A Kubernetes quantity as a number: `100m`, `64Mi`, `2`. */
-export function parseQuantity(text: string): number {
-  const [, number = '', suffix = ''] = /^([0-9.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)$/.exec(text.trim()) ?? [];
-  const decimal = ['', 'k', 'M', 'G', 'T', 'P', 'E'].indexOf(suffix);
-  const binary = ['Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'].indexOf(suffix);
-  if (suffix === 'm') return Number(number) / 1000;
-  if (binary >= 0) return Number(number) * 1024 ** (binary + 1);
-  return Number(number) * 1000 ** Math.max(decimal, 0);
 }
 
 function pairs(values: Record<string, string> | undefined): string {

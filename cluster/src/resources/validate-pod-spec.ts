@@ -1,4 +1,5 @@
 /** Validation of pod specs, of pods and of templates. */
+import { parseQuantity } from '@tulle/api';
 import {
   duplicate,
   type FieldError,
@@ -167,36 +168,10 @@ function validateProbe(errors: FieldError[], probe: Fields | undefined, path: st
 function validateResources(errors: FieldError[], resources: Fields | undefined, path: string): void {
   for (const [name, request] of Object.entries<string>(resources?.requests ?? {})) {
     const limit = resources?.limits?.[name];
-    if (limit !== undefined && quantity(request) > quantity(limit)) {
+    if (limit !== undefined && (parseQuantity(request) ?? 0) > (parseQuantity(limit) ?? Number.POSITIVE_INFINITY)) {
       errors.push(invalidValue(`${path}.requests`, request, `must be less than or equal to ${name} limit of ${limit}`));
     }
   }
-}
-
-const factors: Record<string, number> = {
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
-};
-
-/** The number a valid quantity stands for, as near as a double is. */
-export function quantity(text: string | number): number {
-  const match = /^([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|([a-zA-Z]*))$/.exec(String(text));
-  if (match === null) return Number.NaN;
-  return Number(match[1] + (match[2] ?? '')) * (factors[match[3] ?? ''] ?? Number.NaN);
 }
 
 export function oneOf(errors: FieldError[], field: string, value: unknown, supported: readonly string[]): void {

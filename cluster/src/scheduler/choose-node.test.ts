@@ -3,7 +3,7 @@ import test from 'node:test';
 import type { Node, Pod } from '@tulle/api';
 import { chooseNode } from './choose-node.ts';
 import type { NodeState } from './pod-affinity.ts';
-import { parseQuantity, requestsOf } from './resources.ts';
+import { amount, requestsOf } from './resources.ts';
 
 function state(
   name: string,
@@ -94,7 +94,7 @@ test('keeps pods apart or together as they require', () => {
 
 test('reads quantities and adds up what a pod asks for', () => {
   assert.deepEqual(
-    ['250m', '2', '64Mi', '3Ki', '1e3', '1.5Gi', 'x', undefined].map(parseQuantity),
+    ['250m', '2', '64Mi', '3Ki', '1e3', '1.5Gi', 'x', undefined].map(amount),
     [0.25, 2, 67108864, 3072, 1000, 1610612736, 0, 0],
   );
   const request = (cpu: string) => ({ resources: { requests: { cpu } } });

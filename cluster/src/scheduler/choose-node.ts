@@ -4,7 +4,7 @@ import type { Pod } from '@tulle/api';
 import { controllerOf } from '../controllers/ownership.ts';
 import { matchesNode, preferenceFor } from './node-affinity.ts';
 import { type NodeState, violatedAffinity } from './pod-affinity.ts';
-import { parseQuantity, requestsOf, sumOfRequests } from './resources.ts';
+import { amount, requestsOf, sumOfRequests } from './resources.ts';
 import { untolerated } from './tolerations.ts';
 
 export type Choice = { node: string } | { unschedulable: string };
@@ -37,13 +37,13 @@ function refusal(pod: Pod, state: NodeState, nodes: NodeState[]): string | undef
     return "node(s) didn't have free ports for the requested pod ports";
   }
   const { allocatable } = node.status ?? {};
-  if (pods.length >= (allocatable?.pods ? parseQuantity(allocatable.pods) : Number.POSITIVE_INFINITY)) {
+  if (pods.length >= (allocatable?.pods ? amount(allocatable.pods) : Number.POSITIVE_INFINITY)) {
     return 'Too many pods';
   }
   const wanted = requestsOf(spec);
   const used = sumOfRequests(pods);
   for (const resource of ['cpu', 'memory'] as const) {
-    const has = allocatable?.[resource] ? parseQuantity(allocatable[resource]) : Number.POSITIVE_INFINITY;
+    const has = allocatable?.[resource] ? amount(allocatable[resource]) : Number.POSITIVE_INFINITY;
     if (wanted[resource] > 0 && wanted[resource] + used[resource] > has) return `Insufficient ${resource}`;
   }
   const affinity = violatedAffinity(pod, state, nodes);

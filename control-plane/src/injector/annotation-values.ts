@@ -1,5 +1,5 @@
 /** What the values of annotations look like: each function takes the text and throws a MeshError that says what it wants. */
-import { MeshError } from '@tulle/api';
+import { MeshError, parseQuantity } from '@tulle/api';
 import { parsePortRanges } from './ports.ts';
 import type { EnvVar } from './values.ts';
 
@@ -71,30 +71,11 @@ export function duration(raw: string): string {
   return raw.trim();
 }
 
-const SUFFIX: Record<string, number> = {
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
-};
-
 /** A Kubernetes quantity as a number. */
 export function quantity(raw: string): number {
-  const match = /^(\d+(?:\.\d+)?|\.\d+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d+))?$/.exec(raw);
-  if (!match) throw bad('a quantity such as 100m, 0.5 or 20Mi');
-  return Number(match[1]) * (match[3] ? 10 ** Number(match[3]) : SUFFIX[match[2] ?? '']!);
+  const value = parseQuantity(raw);
+  if (value === undefined || value < 0) throw bad('a quantity such as 100m, 0.5 or 20Mi');
+  return value;
 }
 
 export function quantityText(raw: string): string {

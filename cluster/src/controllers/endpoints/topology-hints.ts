@@ -5,7 +5,7 @@
  */
 
 import type { Endpoint, Node, Service } from '@tulle/api';
-import { parseQuantity } from '../../scheduler/resources.ts';
+import { amount } from '../../scheduler/resources.ts';
 
 const TOPOLOGY_MODE = 'service.kubernetes.io/topology-mode';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
@@ -46,7 +46,7 @@ function zoneShares(nodes: Node[]): Map<string, number> | undefined {
     const isControlPlane = node.metadata.labels?.['node-role.kubernetes.io/control-plane'] !== undefined;
     if (!isReady || isControlPlane) continue;
     const zone = node.metadata.labels?.[ZONE_LABEL];
-    const cpu = parseQuantity(node.status?.allocatable?.cpu);
+    const cpu = amount(node.status?.allocatable?.cpu);
     if (!zone || cpu === 0) return undefined;
     cpus.set(zone, (cpus.get(zone) ?? 0) + cpu);
   }
