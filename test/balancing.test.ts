@@ -15,7 +15,7 @@ import { PORTS, peerManifests } from './support/peers.ts';
 
 const NAMESPACE = 'balancing';
 const SECONDS = 15;
-const SHARE_MIN = 0.05;
+const SHARE_MIN = 0.01;
 /** Replicas that have just started answer slowly for reasons of their own, which the balancer rightly counts. */
 const WARM_UP_SECONDS = 5;
 

@@ -45,7 +45,7 @@ before(async () => {
 
 after(() => cluster?.[Symbol.asyncDispose]());
 
-/** Packets on the bridge while `traffic` runs. */
+/** Packets on the bridge while `traffic` runs, each written as it comes: a buffer would be lost when the traffic is over sooner than it fills. */
 async function capture(traffic: () => Promise<void>): Promise<Buffer> {
   const file = join(cluster.oneMachine?.stateDir ?? '', 'capture.pcap');
   const [command, args] = enterNetwork(
@@ -54,6 +54,7 @@ async function capture(traffic: () => Promise<void>): Promise<Buffer> {
     '-i',
     'cni0',
     '-U',
+    '--immediate-mode',
     '-s',
     '0',
     '-Z',
