@@ -8,6 +8,7 @@ mod await_ready;
 mod balancing;
 mod control_plane;
 mod edges;
+mod features;
 mod init;
 mod mesh;
 mod scaling;

@@ -93,9 +93,9 @@ pub fn meshed_profile(addr: SocketAddr) -> dst::DestinationProfile {
 
 /// Applications on all three ports.
 pub async fn applications(up: tokio::sync::oneshot::Sender<()>) {
-    let http1 = TcpListener::bind(("0.0.0.0", HTTP1)).await.unwrap();
-    let http2 = TcpListener::bind(("0.0.0.0", HTTP2)).await.unwrap();
-    let tcp = TcpListener::bind(("0.0.0.0", TCP)).await.unwrap();
+    let http1 = TcpListener::bind(("::", HTTP1)).await.unwrap();
+    let http2 = TcpListener::bind(("::", HTTP2)).await.unwrap();
+    let tcp = TcpListener::bind(("::", TCP)).await.unwrap();
     let _ = up.send(());
     loop {
         tokio::select! {

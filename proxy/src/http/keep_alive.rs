@@ -90,3 +90,34 @@ impl KeepAlive {
         self.is_idle
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    const IDLE: Duration = Duration::from_secs(300);
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_a_connection_that_nobody_uses() {
+        let mut keep_alive = KeepAlive::new(None, None, IDLE);
+        let started = Instant::now();
+        // Used for the first ten minutes.
+        let used = Duration::from_secs(600);
+        poll_fn(|cx| keep_alive.poll(cx, started.elapsed() < used)).await;
+        assert!(keep_alive.is_idle());
+        assert!((IDLE..=IDLE + 2 * TICK).contains(&(started.elapsed() - used)), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_a_connection_whose_peer_answers_no_ping() {
+        let (io, _peer) = tokio::io::duplex(1024);
+        let (_sender, mut connection) = h2::client::handshake(io).await.unwrap();
+        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(3));
+        let mut keep_alive = KeepAlive::new(connection.ping_pong(), Some((interval, timeout, true)), IDLE);
+        let started = Instant::now();
+        poll_fn(|cx| keep_alive.poll(cx, false)).await;
+        assert!(!keep_alive.is_idle());
+        assert_eq!(started.elapsed().as_secs(), 13);
+    }
+}
