@@ -164,7 +164,10 @@ impl Renewal {
         let response: CertifyResponse = self.client.ask(CERTIFY, request).await.map_err(describe)?;
         let expiry = response
             .valid_until
-            .and_then(|t| UNIX_EPOCH.checked_add(Duration::from_secs(t.seconds.try_into().ok()?)))
+            .and_then(|t| {
+                let nanos = Duration::from_nanos(t.nanos.try_into().ok()?);
+                UNIX_EPOCH.checked_add(Duration::from_secs(t.seconds.try_into().ok()?))?.checked_add(nanos)
+            })
             .ok_or("the identity service did not say until when the certificate is valid")?;
         if expiry <= SystemTime::now() {
             return Err("the identity service sent a certificate that has expired".into());

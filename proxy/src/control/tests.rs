@@ -65,7 +65,7 @@ async fn certifies_its_name_and_renews() {
     let call = plane.next("/Certify").await;
     assert!(identity.credentials().is_none(), "a certificate of another authority is not taken");
     let request: wire_identity::CertifyRequest = call.request();
-    call.send(&response(authority.sign(&request.certificate_signing_request), 1));
+    call.send(&response(authority.sign(&request.certificate_signing_request), 2));
     call.end(Code::Ok);
     identity.ready().await;
     let first = identity.credentials().expect("ready");
