@@ -5,19 +5,24 @@
  *   bootstrap.mjs build | demo [args] | test [args] | bench [args] | tulle [args]
  */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { watchAncestors } from './ancestors.mjs';
 import { build } from './build.mjs';
 import { Progress } from './progress.mjs';
-import { node24, requireHost, requirePackages, requireRustComponents } from './setup.mjs';
+import { node24, requireHost, requirePackages, requireRustComponents, root } from './setup.mjs';
 
 const [command = '', ...args] = process.argv.slice(2);
+
+const isBuilt = existsSync(join(root, 'dist/tulle.js'));
 
 const commands = {
   build: { packages: [], build: 'release', run: undefined },
   demo: { packages: ['run'], build: 'release', run: ['dist/demo.js'] },
   test: { packages: ['run', 'test'], build: 'release', run: ['scripts/test.ts'] },
   bench: { packages: ['run'], build: 'bench', run: ['bench/src/main.ts'] },
-  tulle: { packages: ['run'], build: 'release', run: ['dist/tulle.js'] },
+  // What was built last, at once: a command line that compiles first is no command line.
+  tulle: { packages: ['run'], build: isBuilt ? undefined : 'release', run: ['dist/tulle.js'] },
 };
 
 const chosen = commands[command];
@@ -32,7 +37,7 @@ try {
   requireHost(chosen.packages);
   await requirePackages(progress);
   if (command === 'test') await requireRustComponents(progress);
-  await build(progress, chosen.build);
+  if (chosen.build) await build(progress, chosen.build);
 } catch (error) {
   progress.fail();
   process.stderr.write(`\n${error.message}\n`);
