@@ -170,7 +170,10 @@ function tcpCall({ host, port, send, isHalfClosed = false, readBytes, timeoutMs 
     });
     socket.on('end', () => {
       socket.end();
-      resolve({ received });
+      // A refused connection may end as well as break off: what was asked for has not come in either case.
+      if (received.length < (readBytes ?? 0))
+        reject(new Error(`tcp ${host}:${port}: closed after ${received.length} of ${readBytes} bytes`));
+      else resolve({ received });
     });
     socket.on('error', reject);
   });
