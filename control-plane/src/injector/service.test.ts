@@ -7,8 +7,8 @@ import { after, before, describe, test } from 'node:test';
 import { CONFIG_MAPS, CORE_EVENTS, type Kind, type KubeObject, MeshError, NAMESPACES, REPLICA_SETS } from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { MetricRegistry } from '../metric-registry.ts';
+import { writeCertificate } from '../webhook/testing-certificate.ts';
 import { createInjector, type Injector } from './service.ts';
-import { writeCertificate } from './testing-certificate.ts';
 
 const objects = new Map<Kind, KubeObject[]>([
   [

@@ -5,11 +5,12 @@
 import { CONFIG_MAPS, CORE_EVENTS, type ConfigMap, type KubeObject, MeshError, NAMESPACES } from '@tulle/api';
 import { type Client, startReflector } from '@tulle/client';
 import type { MetricRegistry } from '../metric-registry.ts';
+import { deny, reviewHandler } from '../webhook/review.ts';
+import { startWebhookServer } from '../webhook/server.ts';
 import { createOwnerLookup } from './owners.ts';
-import { answerReview, deny, parseReview, type ReviewOutcome } from './review.ts';
+import { answerReview, type ReviewOutcome } from './review.ts';
 import type { Values } from './values.ts';
 import { parseValues } from './values-layers.ts';
-import { startWebhookServer, type WebhookAnswer } from './webhook-server.ts';
 
 /** The part of a pino logger that is used. */
 export interface InjectorLogger {
@@ -72,14 +73,7 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
       });
   }
 
-  async function handle(_path: string, body: string): Promise<WebhookAnswer> {
-    let review: ReturnType<typeof parseReview>;
-    try {
-      review = parseReview(body);
-    } catch (error) {
-      return { status: 400, body: `${MeshError.from(error).message}\n` };
-    }
-    const { apiVersion, request } = review;
+  const handle = reviewHandler(async (request) => {
     try {
       const outcome = await answerReview(request, {
         values: values(),
@@ -88,19 +82,18 @@ export async function createInjector(options: InjectorOptions, signal: AbortSign
         ownerOf,
       });
       tell(outcome);
-      return { status: 200, body: JSON.stringify({ apiVersion, kind: 'AdmissionReview', response: outcome.response }) };
+      return outcome.response;
     } catch (error) {
       const { message } = MeshError.from(error);
       logger.warn({ err: message, namespace: request.namespace }, 'review failed');
-      const response = deny(request.uid, `inject proxy: ${message}`);
-      return { status: 200, body: JSON.stringify({ apiVersion, kind: 'AdmissionReview', response }) };
+      return deny(request.uid, `inject proxy: ${message}`);
     }
-  }
+  });
 
   return startWebhookServer({
     address: options.address,
     certDir: options.certDir,
-    handle,
+    handle: (_path, body) => handle(body),
     onReload: (error) =>
       error
         ? logger.warn({ err: error.message }, 'webhook certificate not reloaded')

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
 import type { MeshError } from '@tulle/api';
+import { startWebhookServer } from './server.ts';
 import { writeCertificate } from './testing-certificate.ts';
-import { startWebhookServer } from './webhook-server.ts';
 
 test('takes up a new certificate, and keeps the old one while the new one is broken', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'tulle-webhook-'));
