@@ -14,6 +14,11 @@ export interface Discovery {
   kindFor(apiVersion: string, kind: string): Promise<ServedKind>;
   /** Every kind with a path of its own; a group that does not answer (an aggregated API that is down) is left out. */
   kinds(): Promise<ServedKind[]>;
+  /**
+   * Each kind in the version that the server has of it: the one asked for, else the first of its group. Undefined
+   * where it has none. Asks anew each time; throws rather than take a server that fails for one that lacks the kind.
+   */
+  findServed(wanted: readonly Kind[]): Promise<(Kind | undefined)[]>;
 }
 
 interface ResourceList {
@@ -54,6 +59,30 @@ export function createDiscovery(transport: Transport): Discovery {
       const versions = [...core.versions, ...groups.groups.map((group) => group.preferredVersion.groupVersion)];
       const lists = await Promise.allSettled(versions.map(load));
       return lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []));
+    },
+
+    async findServed(wanted) {
+      const answer = await transport.request('GET', '/apis');
+      const { groups } = await answer.json<{
+        groups: Array<{ name: string; versions: Array<{ groupVersion: string }> }>;
+      }>();
+      const versions = new Map(groups.map((group) => [group.name, group.versions.map((each) => each.groupVersion)]));
+      const lists = new Map<string, Promise<ServedKind[]>>();
+      const listOf = (apiVersion: string) => {
+        const list = lists.get(apiVersion) ?? fetchKinds(transport, apiVersion);
+        lists.set(apiVersion, list);
+        return list;
+      };
+      return Promise.all(
+        wanted.map(async (kind) => {
+          const served = versions.get(kind.apiVersion.split('/')[0]!) ?? [];
+          const candidates = [kind.apiVersion, ...served.filter((each) => each !== kind.apiVersion)];
+          for (const apiVersion of candidates.filter((each) => served.includes(each))) {
+            if ((await listOf(apiVersion)).some((each) => each.plural === kind.plural)) return { ...kind, apiVersion };
+          }
+          return undefined;
+        }),
+      );
     },
   };
 }

@@ -16,6 +16,8 @@ export interface FakeKubernetes {
   /** Creates or replaces, and tells the watchers. */
   put(kind: Kind, object: KubeObject): void;
   remove(kind: Kind, object: KubeObject): void;
+  /** What discovery says of a kind outside the core; `put` serves it too. */
+  serve(kind: Kind, isServed?: boolean): void;
   /** By token and requested audience (none: the server's own). */
   reviewToken: (token: string, audiences: string[] | undefined) => TokenStatus;
   readonly events: KubeObject[];
@@ -29,6 +31,7 @@ type Watcher = { path: string; name?: string; response: ServerResponse };
 
 export async function startFakeKubernetes(t: TestContext): Promise<FakeKubernetes> {
   const objects = new Map<string, Map<string, KubeObject>>();
+  const served = new Map<string, Kind>();
   const watchers = new Set<Watcher>();
   const events: KubeObject[] = [];
   const eventWaiters: (() => void)[] = [];
@@ -58,6 +61,8 @@ export async function startFakeKubernetes(t: TestContext): Promise<FakeKubernete
       for (const resume of eventWaiters.splice(0)) resume();
       return send(201, object);
     }
+    const discovered = discover([...served.values()], url.pathname);
+    if (discovered) return send(200, discovered);
     const path = collectionOf(url.pathname);
     const name = /metadata\.name=([^,]+)/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
     if (url.searchParams.get('watch')) {
@@ -87,8 +92,13 @@ export async function startFakeKubernetes(t: TestContext): Promise<FakeKubernete
 
   const fake: FakeKubernetes = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    serve(kind, isServed = true) {
+      if (isServed) served.set(pathOf(kind), kind);
+      else served.delete(pathOf(kind));
+    },
     put(kind, object) {
       const path = pathOf(kind);
+      served.set(path, kind);
       const known = objects.get(path) ?? new Map<string, KubeObject>();
       objects.set(path, known);
       const key = `${object.metadata.namespace ?? ''}/${object.metadata.name}`;
@@ -123,6 +133,23 @@ export async function startFakeKubernetes(t: TestContext): Promise<FakeKubernete
     },
   };
   return fake;
+}
+
+/** The answer to `/apis` or `/apis/group/version`. */
+function discover(kinds: readonly Kind[], path: string): object | undefined {
+  const versions = [...new Set(kinds.map(({ apiVersion }) => apiVersion))].filter((each) => each.includes('/'));
+  if (path === '/apis') {
+    const names = [...new Set(versions.map((each) => each.split('/')[0]!))];
+    const groupVersions = (name: string) => versions.filter((each) => each.startsWith(`${name}/`));
+    return {
+      groups: names.map((name) => ({ name, versions: groupVersions(name).map((groupVersion) => ({ groupVersion })) })),
+    };
+  }
+  if (!versions.includes(path.slice('/apis/'.length))) return undefined;
+  const resources = kinds
+    .filter(({ apiVersion }) => path === `/apis/${apiVersion}`)
+    .map(({ kind, plural, namespaced }) => ({ kind, name: plural, namespaced, verbs: ['list', 'watch'] }));
+  return { resources };
 }
 
 function pathOf({ apiVersion, plural }: Kind): string {

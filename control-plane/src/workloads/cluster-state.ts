@@ -1,4 +1,4 @@
-/** Keeps the workload index up to date by watching the cluster, and tells whoever derives something from it. */
+/** Keeps the indexes up to date by watching the cluster, and tells whoever derives something from them. */
 import {
   ENDPOINT_SLICES,
   JOBS,
@@ -7,17 +7,18 @@ import {
   MeshError,
   NAMESPACES,
   NODES,
-  objectKey,
   PODS,
   REPLICA_SETS,
   SERVICES,
 } from '@tulle/api';
-import { type Client, startReflector } from '@tulle/client';
+import type { Client } from '@tulle/client';
 import type { Logger } from '../logger.ts';
+import { type KindSource, startKindSource, type WatchOptions } from './kind-source.ts';
+import { startOptionalKinds } from './optional-kinds.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { type Topic, WorkloadIndex, type WorkloadKind } from './workload-index.ts';
 
-const WATCHED: Record<WorkloadKind, Kind> = {
+const WORKLOADS: Record<WorkloadKind, Kind> = {
   Namespace: NAMESPACES,
   Node: NODES,
   ReplicaSet: REPLICA_SETS,
@@ -34,17 +35,51 @@ export class ClusterState {
   readonly index = new WorkloadIndex();
   readonly subscriptions = new Subscriptions();
   readonly #derived: ((topics: ReadonlySet<Topic>) => void)[] = [];
+  readonly #sources: KindSource[] = [];
   #isSynced = false;
   #synced: Promise<void> = Promise.resolve();
+
+  constructor() {
+    for (const [name, kind] of Object.entries(WORKLOADS) as [WorkloadKind, Kind][]) {
+      const problems = (object: KubeObject) => this.index.problems(name, object);
+      this.watch(kind, (type, object) => this.index.apply({ kind: name, type, object }), { problems });
+    }
+  }
+
+  /**
+   * Feeds `apply` with the objects of a kind from `start` on; it returns the topics whose answers may have changed. When
+   * it throws, the object is applied as deleted and the error is logged: an index that would then allow more keeps a
+   * refusing stand-in instead, and tells by `problems`.
+   */
+  watch(
+    kind: Kind,
+    apply: (type: 'set' | 'delete', object: KubeObject) => Iterable<Topic>,
+    options: WatchOptions = {},
+  ): void {
+    const guarded = (type: 'set' | 'delete', object: KubeObject) => {
+      try {
+        this.#tell(apply(type, object));
+      } catch (cause) {
+        if (type === 'set') this.#tell(apply('delete', object));
+        throw cause;
+      }
+    };
+    this.#sources.push({ kind, apply: guarded, options, known: new Set() });
+  }
 
   /** Runs before the subscribers of the topics are woken. */
   onChange(listener: (topics: ReadonlySet<Topic>) => void): void {
     this.#derived.push(listener);
   }
 
-  /** Takes one watch event. */
+  /** Takes one event of a workload, as if it had been watched. */
   apply(kind: WorkloadKind, type: 'set' | 'delete', object: KubeObject): void {
-    const topics = this.index.apply({ kind, type, object });
+    this.#tell(this.index.apply({ kind, type, object }));
+  }
+
+  #tell(changed: Iterable<Topic>): void {
+    const topics: ReadonlySet<Topic> = changed instanceof Set ? changed : new Set(changed);
+    if (topics.size === 0) return;
     for (const listener of this.#derived) listener(topics);
     this.subscriptions.notify(topics);
   }
@@ -70,42 +105,18 @@ export class ClusterState {
     }
   }
 
-  /** Watches until the signal is aborted; what is known stays known while the API server is away. */
+  /**
+   * Watches until the signal is aborted; what is known stays known while the API server is away. Resolves when every
+   * kind that the cluster has is read: an answer given before might allow what an unread policy forbids.
+   */
   start(client: Client, logger: Logger, signal: AbortSignal): Promise<void> {
-    const kinds = Object.entries(WATCHED) as [WorkloadKind, Kind][];
-    const reflectors = kinds.map(([name, kind]) => {
-      const onError = (error: MeshError) => logger.warn({ kind: name, error: error.message }, 'watch failed');
-      const reflector = startReflector<KubeObject>(client, kind, { onError }, signal);
-      const told = new Map<string, string>();
-      reflector.subscribe(({ type, object }) => {
-        try {
-          this.apply(name, type === 'deleted' ? 'delete' : 'set', object);
-          tellProblems(told, objectKey(object), this.index.problems(name, object), (problem) =>
-            logger.warn({ kind: name, object: objectKey(object), problem }, 'annotation not read'),
-          );
-        } catch (cause) {
-          const { message } = MeshError.from(cause);
-          logger.error({ kind: name, object: object.metadata?.name, error: message }, 'object not read');
-        }
-      });
-      return reflector;
-    });
-    this.#synced = Promise.all(reflectors.map(({ synced }) => synced)).then(() => this.markSynced());
+    const isOptional = ({ options }: KindSource) => options.isOptional === true;
+    const always = this.#sources.filter((source) => !isOptional(source));
+    const optional = this.#sources.filter(isOptional);
+    this.#synced = Promise.all([
+      ...always.map((source) => startKindSource(client, source, logger, signal)),
+      startOptionalKinds(client, optional, logger, signal),
+    ]).then(() => this.markSynced());
     return this.#synced;
-  }
-}
-
-/** Each problem of an object once, until it is gone. */
-function tellProblems(
-  told: Map<string, string>,
-  key: string,
-  problems: readonly string[],
-  tell: (problem: string) => void,
-): void {
-  const text = problems.join('; ');
-  if (text === '') told.delete(key);
-  else if (told.get(key) !== text) {
-    told.set(key, text);
-    tell(text);
   }
 }

@@ -26,8 +26,8 @@ export interface WorkloadEvent {
   object: KubeObject;
 }
 
-/** `service/ns/name`, `pod/ns/name`, `ip/address` or `node/name`. */
-export type Topic = `${'service' | 'pod' | 'ip' | 'node'}/${string}`;
+/** `service/ns/name`, `pod/ns/name`, `ip/address`, `node/name`; indexes of other kinds add their own. */
+export type Topic = `${string}/${string}`;
 
 export interface Owner {
   kind: string;
