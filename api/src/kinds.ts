@@ -77,6 +77,13 @@ export const VALIDATING_WEBHOOK_CONFIGURATIONS = clusterWide(
 export const API_SERVICES = clusterWide('apiregistration.k8s.io/v1', 'APIService', 'apiservices');
 export const PRIORITY_CLASSES = clusterWide('scheduling.k8s.io/v1', 'PriorityClass', 'priorityclasses');
 
+export const SERVICE_PROFILES = namespaced('linkerd.io/v1alpha2', 'ServiceProfile', 'serviceprofiles');
+export const EXTERNAL_WORKLOADS = namespaced('workload.linkerd.io/v1beta1', 'ExternalWorkload', 'externalworkloads');
+export const TRAFFIC_SPLITS = namespaced('split.smi-spec.io/v1alpha2', 'TrafficSplit', 'trafficsplits');
+export const TRAFFIC_TARGETS = namespaced('access.smi-spec.io/v1alpha2', 'TrafficTarget', 'traffictargets');
+export const HTTP_ROUTE_GROUPS = namespaced('specs.smi-spec.io/v1alpha4', 'HTTPRouteGroup', 'httproutegroups');
+export const SMI_TCP_ROUTES = namespaced('specs.smi-spec.io/v1alpha4', 'TCPRoute', 'tcproutes');
+
 export const TOKEN_REVIEWS = clusterWide('authentication.k8s.io/v1', 'TokenReview', 'tokenreviews');
 export const SELF_SUBJECT_REVIEWS = clusterWide('authentication.k8s.io/v1', 'SelfSubjectReview', 'selfsubjectreviews');
 export const SUBJECT_ACCESS_REVIEWS = clusterWide(
