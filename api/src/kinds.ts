@@ -106,3 +106,38 @@ export const LOCAL_SUBJECT_ACCESS_REVIEWS = namespaced(
   'LocalSubjectAccessReview',
   'localsubjectaccessreviews',
 );
+
+export const SERVERS = namespaced('policy.linkerd.io/v1beta3', 'Server', 'servers');
+export const SERVER_AUTHORIZATIONS = namespaced(
+  'policy.linkerd.io/v1beta1',
+  'ServerAuthorization',
+  'serverauthorizations',
+);
+export const AUTHORIZATION_POLICIES = namespaced(
+  'policy.linkerd.io/v1alpha1',
+  'AuthorizationPolicy',
+  'authorizationpolicies',
+);
+export const MESH_TLS_AUTHENTICATIONS = namespaced(
+  'policy.linkerd.io/v1alpha1',
+  'MeshTLSAuthentication',
+  'meshtlsauthentications',
+);
+export const NETWORK_AUTHENTICATIONS = namespaced(
+  'policy.linkerd.io/v1alpha1',
+  'NetworkAuthentication',
+  'networkauthentications',
+);
+export const HTTP_LOCAL_RATE_LIMIT_POLICIES = namespaced(
+  'policy.linkerd.io/v1alpha1',
+  'HTTPLocalRateLimitPolicy',
+  'httplocalratelimitpolicies',
+);
+export const EGRESS_NETWORKS = namespaced('policy.linkerd.io/v1alpha1', 'EgressNetwork', 'egressnetworks');
+export const POLICY_HTTP_ROUTES = namespaced('policy.linkerd.io/v1beta3', 'HTTPRoute', 'httproutes');
+
+export const HTTP_ROUTES = namespaced('gateway.networking.k8s.io/v1', 'HTTPRoute', 'httproutes');
+export const GRPC_ROUTES = namespaced('gateway.networking.k8s.io/v1', 'GRPCRoute', 'grpcroutes');
+export const TLS_ROUTES = namespaced('gateway.networking.k8s.io/v1alpha2', 'TLSRoute', 'tlsroutes');
+export const TCP_ROUTES = namespaced('gateway.networking.k8s.io/v1alpha2', 'TCPRoute', 'tcproutes');
+export const REFERENCE_GRANTS = namespaced('gateway.networking.k8s.io/v1beta1', 'ReferenceGrant', 'referencegrants');

@@ -1,0 +1,65 @@
+/** Label selectors of resources: which labels an object must have to be meant. */
+import type { Field } from './field.ts';
+
+export interface LabelSelector {
+  /** All of them must hold; none of them: every object is meant. */
+  readonly requirements: readonly LabelRequirement[];
+}
+
+export interface LabelRequirement {
+  readonly key: string;
+  readonly operator: (typeof OPERATORS)[number];
+  readonly values: readonly string[];
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
+
+/** `matchLabels` and `matchExpressions` of a field that is set; what cannot be read of it is left out and refused. */
+export function readLabelSelector(field: Field): LabelSelector {
+  if (!field.object('a label selector')) return { requirements: [] };
+  const labels = field.get('matchLabels');
+  const requirements = labels.keys().flatMap((key): LabelRequirement[] => {
+    const value = labels.get(key);
+    if (typeof value.value === 'string') return [{ key, operator: 'In', values: [value.value] }];
+    value.refuse('a text');
+    return [];
+  });
+  const expressions = field.get('matchExpressions').items().flatMap(readExpression);
+  return { requirements: [...requirements, ...expressions] };
+}
+
+function readExpression(field: Field): LabelRequirement[] {
+  const key = field.get('key').requiredText('the key of a label');
+  const operator = field.get('operator').isSet
+    ? field.get('operator').oneOf(OPERATORS)
+    : field.get('operator').refuse(`one of ${OPERATORS.join(', ')}`);
+  const items = field.get('values').items('a list of texts');
+  const values = items.flatMap((item) =>
+    typeof item.value === 'string' ? [item.value] : (item.refuse('a text') ?? []),
+  );
+  const needsValues = operator === 'In' || operator === 'NotIn';
+  if (needsValues && items.length === 0) field.get('values').refuse(`a list of values for ${operator}`);
+  if (operator && !needsValues && items.length > 0) field.get('values').refuse(`nothing for ${operator}`);
+  const isComplete = key !== '' && operator !== undefined && (!needsValues || values.length > 0);
+  return isComplete ? [{ key, operator, values }] : [];
+}
+
+export function selectorMatches({ requirements }: LabelSelector, labels: Labels): boolean {
+  return requirements.every((requirement) => meets(requirement, labels));
+}
+
+function meets({ key, operator, values }: LabelRequirement, labels: Labels): boolean {
+  const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value);
+    case 'NotIn':
+      return value === undefined || !values.includes(value);
+    case 'Exists':
+      return value !== undefined;
+    case 'DoesNotExist':
+      return value === undefined;
+  }
+}

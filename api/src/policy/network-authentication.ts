@@ -1,0 +1,23 @@
+/** NetworkAuthentication of policy.linkerd.io: clients by their address. */
+import { readObject } from '../field.ts';
+import { NETWORK_AUTHENTICATIONS } from '../kinds.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { type ObjectRef, objectRef } from '../object-ref.ts';
+import { type NetworkMatch, readNetworks } from './network.ts';
+
+export interface NetworkAuthentication {
+  readonly ref: ObjectRef;
+  /** One of them must hold; never empty. */
+  readonly networks: readonly NetworkMatch[];
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
+export function parseNetworkAuthentication(object: KubeObject): NetworkAuthentication {
+  return readObject(object, (root) => {
+    const field = root.get('spec').get('networks');
+    if (field.items('at least one network').length === 0 && (!field.isSet || Array.isArray(field.value))) {
+      field.refuse('at least one network');
+    }
+    return { ref: objectRef(object, NETWORK_AUTHENTICATIONS), networks: readNetworks(field) };
+  });
+}
