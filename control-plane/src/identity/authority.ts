@@ -3,11 +3,11 @@
  * issuer that is current. A new issuer that is not good leaves the old one in place.
  */
 import { MeshError } from '@tulle/api';
+import type { EventSubject, RecordEvent } from '../events.ts';
 import type { Logger } from '../logger.ts';
 import type { MetricRegistry } from '../metric-registry.ts';
 import { identityName } from '../workloads/mesh-names.ts';
 import { checkSigningRequest } from './csr.ts';
-import type { EventSubject, RecordEvent } from './events.ts';
 import { type Issuer, type IssuerPems, parseIssuer } from './issuer.ts';
 import { signLeaf } from './leaf.ts';
 import type { ReviewToken } from './token-review.ts';

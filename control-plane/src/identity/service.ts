@@ -3,10 +3,10 @@ import type { ConnectRouter } from '@connectrpc/connect';
 import { MeshError } from '@tulle/api';
 import { type CertifyRequest, Identity } from '@tulle/api/gen/identity_pb.ts';
 import type { Client } from '@tulle/client';
+import { createEventRecorder } from '../events.ts';
 import type { Logger } from '../logger.ts';
 import type { MetricRegistry } from '../metric-registry.ts';
 import { CertificateAuthority } from './authority.ts';
-import { createEventRecorder } from './events.ts';
 import { startIssuerSource } from './issuer-source.ts';
 import { createTokenReview } from './token-review.ts';
 
@@ -32,7 +32,7 @@ export function startIdentity(options: IdentityOptions, signal: AbortSignal): Id
   const authority = new CertificateAuthority({
     ...options,
     reviewToken: createTokenReview(client),
-    recordEvent: createEventRecorder(client, logger),
+    recordEvent: createEventRecorder({ client, logger, component: 'linkerd-identity' }),
   });
   // One after the other, so that the last one read is the one that stays.
   let updates = Promise.resolve();

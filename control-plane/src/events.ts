@@ -1,7 +1,7 @@
-/** Tells of certificates and issuers as Kubernetes Events; telling is never worth failing or waiting for. */
+/** Tells what users should know of an object as Kubernetes Events on it; telling is never worth failing or waiting for. */
 import { CORE_EVENTS, MeshError } from '@tulle/api';
 import type { Client } from '@tulle/client';
-import type { Logger } from '../logger.ts';
+import type { Logger } from './logger.ts';
 
 export interface EventSubject {
   apiVersion: string;
@@ -11,14 +11,24 @@ export interface EventSubject {
   uid?: string;
 }
 
-export interface IdentityEvent {
+export interface MeshEvent {
   subject: EventSubject;
   type: 'Normal' | 'Warning';
-  reason: 'IssuedLeafCertificate' | 'IssuerUpdated' | 'IssuerUpdateSkipped' | 'IssuerValidationFailed';
+  /** Such as `IssuerUpdated`: in lists of Events, people look for it. */
+  reason: string;
   message: string;
 }
 
-export type RecordEvent = (event: IdentityEvent) => void;
+/** False where the Event was left out: the same was told a moment ago, or too many are under way. */
+export type RecordEvent = (event: MeshEvent) => boolean;
+
+export interface EventRecorderOptions {
+  client: Pick<Client, 'create'>;
+  logger: Logger;
+  /** Who tells, such as `linkerd-identity`. */
+  component: string;
+  now?: () => number;
+}
 
 /** One Event a minute for each reason and subject: a fleet that restarts must not fill the API server with them. */
 const INTERVAL_MS = 60_000;
@@ -27,13 +37,14 @@ const SUBJECTS_MAX = 4_096;
 /** Requests under way at once; further Events are dropped. */
 const IN_FLIGHT_MAX = 16;
 
-export function createEventRecorder(client: Pick<Client, 'create'>, logger: Logger, now = Date.now): RecordEvent {
+export function createEventRecorder(options: EventRecorderOptions): RecordEvent {
+  const { client, logger, component, now = Date.now } = options;
   const lastMs = new Map<string, number>();
   let inFlight = 0;
   return ({ subject, type, reason, message }) => {
     const key = `${reason}/${subject.kind}/${subject.namespace}/${subject.name}`;
     const last = lastMs.get(key);
-    if (inFlight >= IN_FLIGHT_MAX || (last !== undefined && now() - last < INTERVAL_MS)) return;
+    if (inFlight >= IN_FLIGHT_MAX || (last !== undefined && now() - last < INTERVAL_MS)) return false;
     lastMs.delete(key);
     lastMs.set(key, now());
     if (lastMs.size > SUBJECTS_MAX) lastMs.delete(lastMs.keys().next().value!);
@@ -46,7 +57,7 @@ export function createEventRecorder(client: Pick<Client, 'create'>, logger: Logg
       type,
       reason,
       message,
-      source: { component: 'linkerd-identity' },
+      source: { component },
       firstTimestamp: at,
       lastTimestamp: at,
       count: 1,
@@ -58,5 +69,6 @@ export function createEventRecorder(client: Pick<Client, 'create'>, logger: Logg
       .finally(() => {
         inFlight--;
       });
+    return true;
   };
 }
