@@ -1,0 +1,34 @@
+/** EgressNetwork of policy.linkerd.io: what clients may do with addresses outside the cluster. */
+import { readObject } from '../field.ts';
+import { EGRESS_NETWORKS } from '../kinds.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { type ObjectRef, objectRef } from '../object-ref.ts';
+import { type NetworkMatch, readNetworks } from './network.ts';
+
+export interface EgressNetwork {
+  readonly ref: ObjectRef;
+  readonly trafficPolicy: 'Allow' | 'Deny';
+  /** Not set: everything outside the cluster's networks. */
+  readonly networks?: readonly NetworkMatch[];
+  /** Retries, timeouts, balancing and opaque ports, for who reads them. */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
+export function parseEgressNetwork(object: KubeObject): EgressNetwork {
+  return readObject(object, (root) => {
+    const spec = root.get('spec');
+    const policy = spec.get('trafficPolicy');
+    const trafficPolicy =
+      policy.oneOf(['Allow', 'Deny']) ?? (policy.isSet ? undefined : policy.refuse('Allow or Deny'));
+    const field = spec.get('networks');
+    const networks = field.isSet ? readNetworks(field) : undefined;
+    if (Array.isArray(field.value) && field.value.length === 0) field.refuse('at least one network, or no such field');
+    return {
+      ref: objectRef(object, EGRESS_NETWORKS),
+      trafficPolicy: trafficPolicy ?? 'Deny',
+      networks,
+      annotations: object.metadata.annotations ?? {},
+    };
+  });
+}

@@ -1,0 +1,61 @@
+/** GRPCRoute of gateway.networking.k8s.io (v1alpha2, v1). */
+import { Field } from '../field.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { objectRef } from '../object-ref.ts';
+import { GATEWAY_GROUP } from '../policy/target-ref.ts';
+import { GRPC_FILTERS, type HttpFilter, readFilters } from './http-filter.ts';
+import { type GrpcMatch, readGrpcMatches } from './http-match.ts';
+import type { HttpBackendRef } from './http-route.ts';
+import {
+  hasOutboundParent,
+  type Read,
+  type Route,
+  type Rule,
+  readBackends,
+  readHostnames,
+  readParents,
+  readRules,
+  valid,
+} from './route.ts';
+import { readSessionPersistence, type SessionPersistence } from './session-persistence.ts';
+import { readTrafficAnnotations, type TrafficAnnotations } from './traffic-annotations.ts';
+
+export interface GrpcRoute extends Route {
+  readonly rules: readonly GrpcRule[];
+  readonly traffic: TrafficAnnotations;
+}
+
+export interface GrpcRule extends Rule {
+  readonly matches: readonly GrpcMatch[];
+  readonly filters: readonly HttpFilter[];
+  /** Empty: what the parent stands for. */
+  readonly backends: readonly HttpBackendRef[];
+  readonly sessionPersistence?: SessionPersistence;
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
+export function parseGrpcRoute(object: KubeObject): GrpcRoute {
+  return valid(readGrpcRoute(object));
+}
+
+/** As `readHttpRoute`. */
+export function readGrpcRoute(object: KubeObject): Read<GrpcRoute> {
+  const problems: string[] = [];
+  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1`;
+  const ref = objectRef(object, { apiVersion, kind: 'GRPCRoute', plural: 'grpcroutes', namespaced: true });
+  const spec = new Field('spec', object.spec, problems);
+  if (!spec.object() && !spec.isSet) spec.refuse('an object');
+  const parents = readParents(spec, ref);
+  const { hostnames, isNothing } = readHostnames(spec);
+  const rules = readRules(spec, problems, true, (rule, backendProblems, index) => ({
+    matches: readGrpcMatches(rule),
+    filters: readFilters(rule, ref, GRPC_FILTERS, false),
+    backends: readBackends(rule, ref, backendProblems, (backend) => ({
+      filters: readFilters(backend, ref, GRPC_FILTERS, false),
+    })),
+    sessionPersistence: readSessionPersistence(rule, ref, index),
+  }));
+  const annotations = hasOutboundParent({ parents }) ? (object.metadata.annotations ?? {}) : {};
+  const traffic = readTrafficAnnotations(annotations, problems, 'grpc');
+  return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules, traffic }, problems };
+}

@@ -1,0 +1,101 @@
+/**
+ * HTTPRoute of policy.linkerd.io (every version; earlier ones lack backends, then timeouts) and of
+ * gateway.networking.k8s.io (v1beta1, v1).
+ */
+import { parseGoDuration } from '../duration.ts';
+import { Field } from '../field.ts';
+import type { Kind } from '../kinds.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { objectRef } from '../object-ref.ts';
+import { GATEWAY_GROUP, POLICY_GROUP } from '../policy/target-ref.ts';
+import { GATEWAY_HTTP_FILTERS, type HttpFilter, POLICY_FILTERS, readFilters } from './http-filter.ts';
+import { type HttpMatch, readHttpMatches } from './http-match.ts';
+import {
+  type BackendRef,
+  hasOutboundParent,
+  type Read,
+  type Route,
+  type Rule,
+  readBackends,
+  readHostnames,
+  readParents,
+  readRules,
+  routeGroup,
+  valid,
+} from './route.ts';
+import { readSessionPersistence, type SessionPersistence } from './session-persistence.ts';
+import { readTrafficAnnotations, type TrafficAnnotations } from './traffic-annotations.ts';
+
+export interface HttpRoute extends Route {
+  readonly rules: readonly HttpRule[];
+  /** What the route's annotations say for all its rules. */
+  readonly traffic: TrafficAnnotations;
+}
+
+export interface HttpRule extends Rule {
+  /** Any of them; at least one. */
+  readonly matches: readonly HttpMatch[];
+  readonly filters: readonly HttpFilter[];
+  /** Empty: what the parent stands for. */
+  readonly backends: readonly HttpBackendRef[];
+  /** `timeouts.request`; not set where there is none. */
+  readonly requestTimeoutMs?: number;
+  readonly sessionPersistence?: SessionPersistence;
+}
+
+export interface HttpBackendRef extends BackendRef {
+  readonly filters: readonly HttpFilter[];
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
+export function parseHttpRoute(object: KubeObject): HttpRoute {
+  return valid(readHttpRoute(object));
+}
+
+/**
+ * As much of it as can be read: rules with problems are `invalid`, annotations and parents with problems are left out,
+ * and a route none of whose host names can be read has no rules. `kind` is what a list's items leave out.
+ */
+export function readHttpRoute(object: KubeObject, kind?: Kind): Read<HttpRoute> {
+  const problems: string[] = [];
+  const apiVersion = object.apiVersion ?? kind?.apiVersion ?? POLICY_GROUP;
+  const ref = objectRef(object, { apiVersion, kind: 'HTTPRoute', plural: 'httproutes', namespaced: true });
+  const isGateway = routeGroup(object, ref.group) === GATEWAY_GROUP;
+  const supported = isGateway ? GATEWAY_HTTP_FILTERS : POLICY_FILTERS;
+  const spec = new Field('spec', object.spec, problems);
+  if (!spec.object() && !spec.isSet) spec.refuse('an object');
+  const parents = readParents(spec, ref);
+  const { hostnames, isNothing } = readHostnames(spec);
+  const rules = readRules(spec, problems, true, (rule, backendProblems, index) => {
+    const matches = readHttpMatches(rule);
+    const isPrefixMatch = matches.every(({ path }) => path.kind === 'prefix');
+    return {
+      matches,
+      filters: readFilters(rule, ref, supported, isPrefixMatch),
+      backends: readBackends(rule, ref, backendProblems, (backend) => ({
+        filters: readFilters(backend, ref, supported, isPrefixMatch),
+      })),
+      requestTimeoutMs: readTimeouts(rule.get('timeouts')),
+      sessionPersistence: isGateway ? readSessionPersistence(rule, ref, index) : undefined,
+    };
+  });
+  const annotations = hasOutboundParent({ parents }) ? (object.metadata.annotations ?? {}) : {};
+  const traffic = readTrafficAnnotations(annotations, problems, 'http');
+  return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules, traffic }, problems };
+}
+
+/** That of the whole request; the one of each try is checked and has no effect, as in Linkerd. Zero is none. */
+function readTimeouts(timeouts: Field): number | undefined {
+  if (!timeouts.object()) return undefined;
+  const requestMs = readTimeout(timeouts.get('request'));
+  const backend = timeouts.get('backendRequest');
+  const backendMs = readTimeout(backend);
+  if (requestMs && backendMs && backendMs > requestMs) backend.refuse('no more than timeouts.request');
+  return requestMs || undefined;
+}
+
+function readTimeout(field: Field): number | undefined {
+  const allowed = 'a duration such as 10s, not negative';
+  const text = field.text(allowed);
+  return text === undefined ? undefined : (parseGoDuration(text) ?? field.refuse(allowed));
+}

@@ -1,0 +1,31 @@
+/** TCPRoute of gateway.networking.k8s.io (v1alpha2): whole connections, whatever they carry. */
+import { Field } from '../field.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { objectRef } from '../object-ref.ts';
+import { GATEWAY_GROUP } from '../policy/target-ref.ts';
+import { type Read, type Route, readBackends, readParents, readRules, readSingleRule, valid } from './route.ts';
+import type { ConnectionRule } from './tls-route.ts';
+
+export interface TcpRoute extends Route {
+  readonly rules: readonly ConnectionRule[];
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
+export function parseTcpRoute(object: KubeObject): TcpRoute {
+  return valid(readTcpRoute(object));
+}
+
+/** As `readHttpRoute`. */
+export function readTcpRoute(object: KubeObject): Read<TcpRoute> {
+  const problems: string[] = [];
+  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1alpha2`;
+  const ref = objectRef(object, { apiVersion, kind: 'TCPRoute', plural: 'tcproutes', namespaced: true });
+  const spec = new Field('spec', object.spec, problems);
+  if (!spec.object() && !spec.isSet) spec.refuse('an object');
+  const parents = readParents(spec, ref);
+  readSingleRule(spec);
+  const rules = readRules(spec, problems, false, (rule, backendProblems) => ({
+    backends: readBackends(rule, ref, backendProblems, () => ({})),
+  }));
+  return { route: { ref, parents, hostnames: [], rules: rules.slice(0, 1) }, problems };
+}

@@ -1,0 +1,49 @@
+/** TLSRoute of gateway.networking.k8s.io (v1alpha2, v1): TLS connections by the name that clients ask for. */
+import { Field } from '../field.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { objectRef } from '../object-ref.ts';
+import { GATEWAY_GROUP } from '../policy/target-ref.ts';
+import {
+  type BackendRef,
+  type Read,
+  type Route,
+  type Rule,
+  readBackends,
+  readHostnames,
+  readParents,
+  readRules,
+  readSingleRule,
+  valid,
+} from './route.ts';
+
+export interface TlsRoute extends Route {
+  /** One, or none where no host name can be read. */
+  readonly rules: readonly ConnectionRule[];
+}
+
+/** A rule for whole connections. */
+export interface ConnectionRule extends Rule {
+  /** Empty: what the parent stands for. */
+  readonly backends: readonly BackendRef[];
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
+export function parseTlsRoute(object: KubeObject): TlsRoute {
+  return valid(readTlsRoute(object));
+}
+
+/** As `readHttpRoute`. */
+export function readTlsRoute(object: KubeObject): Read<TlsRoute> {
+  const problems: string[] = [];
+  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1alpha2`;
+  const ref = objectRef(object, { apiVersion, kind: 'TLSRoute', plural: 'tlsroutes', namespaced: true });
+  const spec = new Field('spec', object.spec, problems);
+  if (!spec.object() && !spec.isSet) spec.refuse('an object');
+  const parents = readParents(spec, ref);
+  const { hostnames, isNothing } = readHostnames(spec);
+  readSingleRule(spec);
+  const rules = readRules(spec, problems, false, (rule, backendProblems) => ({
+    backends: readBackends(rule, ref, backendProblems, () => ({})),
+  }));
+  return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules.slice(0, 1) }, problems };
+}
