@@ -6,14 +6,14 @@ import { DEFAULT_POLICIES, parseDefaultPolicy } from './workloads/default-policy
 import { type IpNetwork, parseNetwork } from './workloads/ip-address.ts';
 import { type PortSet, parsePortList } from './workloads/port-set.ts';
 
-export const COMPONENTS = ['identity', 'destination', 'policy', 'injector'] as const;
+export const COMPONENTS = ['identity', 'destination', 'policy', 'injector', 'status', 'admission'] as const;
 export type Component = (typeof COMPONENTS)[number];
 
 export type Config = Readonly<ReturnType<typeof readConfig>>;
 
 /** Each flag may also be given as `TULLE_<NAME>`; a flag wins. Lists and durations are written as Linkerd writes them. */
 export const FLAGS = {
-  components: { fallback: COMPONENTS.join(','), help: 'components to run' },
+  components: { fallback: 'identity,destination,policy,injector', help: 'components to run' },
   'controller-namespace': { fallback: 'linkerd', help: 'namespace of the control plane' },
   'cluster-domain': { fallback: 'cluster.local', help: 'DNS domain of the cluster' },
   'identity-trust-domain': { fallback: '', help: 'domain of identities; the cluster domain when empty' },
@@ -46,6 +46,13 @@ export const FLAGS = {
   'policy-addr': { fallback: ':8090', help: 'address of the policy service' },
   'injector-addr': { fallback: ':8443', help: 'address of the injector’s webhook' },
   'injector-tls-path': { fallback: '/var/run/linkerd/tls', help: 'folder of the webhook’s tls.crt and tls.key' },
+  'policy-validator-addr': { fallback: ':9443', help: 'address of the webhook that checks policies and routes' },
+  'policy-validator-tls-path': {
+    fallback: '/var/run/linkerd/policy-validator-tls',
+    help: 'folder of its tls.crt and tls.key',
+  },
+  'sp-validator-addr': { fallback: ':8444', help: 'address of the webhook that checks ServiceProfiles' },
+  'sp-validator-tls-path': { fallback: '/var/run/linkerd/sp-validator-tls', help: 'folder of its tls.crt and tls.key' },
   'admin-addr': { fallback: ':9990', help: 'address of the admin server' },
   kubeconfig: { fallback: '', help: 'for outside a cluster' },
   'log-level': { fallback: 'info', help: 'trace, debug, info, warn, error or silent' },
@@ -140,6 +147,10 @@ function readConfig(values: Values, problems: string[]) {
     policyAddress: address('policy-addr'),
     injectorAddress: address('injector-addr'),
     injectorTlsPath: values['injector-tls-path'],
+    policyValidatorAddress: address('policy-validator-addr'),
+    policyValidatorTlsPath: values['policy-validator-tls-path'],
+    spValidatorAddress: address('sp-validator-addr'),
+    spValidatorTlsPath: values['sp-validator-tls-path'],
     adminAddress: address('admin-addr'),
     kubeconfigPath: values.kubeconfig,
     logLevel: read('log-level', parseLogLevel, 'trace, debug, info, warn, error or silent'),

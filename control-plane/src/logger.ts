@@ -3,7 +3,16 @@ import { writeSync } from 'node:fs';
 import pino from 'pino';
 
 export type Logger = pino.Logger;
-export type LoggerName = 'main' | 'grpc' | 'workloads' | 'identity' | 'destination' | 'policy' | 'injector';
+export type LoggerName =
+  | 'main'
+  | 'grpc'
+  | 'workloads'
+  | 'identity'
+  | 'destination'
+  | 'policy'
+  | 'injector'
+  | 'status'
+  | 'admission';
 
 export interface Loggers {
   of(name: LoggerName): Logger;
