@@ -79,8 +79,8 @@ export const PRIORITY_CLASSES = clusterWide('scheduling.k8s.io/v1', 'PriorityCla
 
 export const SERVICE_PROFILES = namespaced('linkerd.io/v1alpha2', 'ServiceProfile', 'serviceprofiles');
 export const EXTERNAL_WORKLOADS = namespaced('workload.linkerd.io/v1beta1', 'ExternalWorkload', 'externalworkloads');
-export const TRAFFIC_SPLITS = namespaced('split.smi-spec.io/v1alpha2', 'TrafficSplit', 'trafficsplits');
-export const TRAFFIC_TARGETS = namespaced('access.smi-spec.io/v1alpha2', 'TrafficTarget', 'traffictargets');
+export const TRAFFIC_SPLITS = namespaced('split.smi-spec.io/v1alpha4', 'TrafficSplit', 'trafficsplits');
+export const TRAFFIC_TARGETS = namespaced('access.smi-spec.io/v1alpha3', 'TrafficTarget', 'traffictargets');
 export const HTTP_ROUTE_GROUPS = namespaced('specs.smi-spec.io/v1alpha4', 'HTTPRouteGroup', 'httproutegroups');
 export const SMI_TCP_ROUTES = namespaced('specs.smi-spec.io/v1alpha4', 'TCPRoute', 'tcproutes');
 
