@@ -34,7 +34,7 @@ if (!chosen) {
 watchAncestors(() => process.exit(1));
 const progress = new Progress(process.stderr, { isQuiet: command === 'tulle' });
 try {
-  requireHost(chosen.packages);
+  await requireHost(progress, chosen.packages);
   await requirePackages(progress);
   if (command === 'test') await requireRustComponents(progress);
   if (chosen.build) await build(progress, chosen.build);

@@ -32,7 +32,7 @@ const tools = {
 process.env.PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'].join(delimiter);
 
 /** Stops with one clear error where the machine cannot do it; as root installs the Debian packages that are missing. */
-export function requireHost(purposes) {
+export async function requireHost(progress, purposes) {
   if (process.platform !== 'linux') stop(`Tulle runs on Linux; this is ${process.platform}`);
   if (Number(process.versions.node.split('.')[0]) < 20)
     stop(`Tulle needs Node 20 or later; this is ${process.version}`);
@@ -51,14 +51,14 @@ export function requireHost(purposes) {
     stop(`missing: ${missing.map(([command]) => command).join(', ')}. Run this once: sudo ${line}`);
   if (!hasCommand('apt-get'))
     stop(`missing: ${missing.map(([command]) => command).join(', ')}. Install ${packages.join(', ')}`);
-  process.stderr.write(`installing ${packages.join(', ')}\n`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 2, 2], env });
-  const result = spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
-    stdio: ['ignore', 2, 2],
-    env,
+  const aptGet = (...args) =>
+    runProgram('apt-get', args, { env: { DEBIAN_FRONTEND: 'noninteractive' } }).catch((error) =>
+      stop(`${error.message}\ninstall Debian packages: this is what failed; by hand it is: ${line}`),
+    );
+  await progress.step(`Debian packages ${packages.join(', ')}`, async () => {
+    await aptGet('update', '-qq');
+    await aptGet('install', '-y', '-qq', '--no-install-recommends', ...packages);
   });
-  if (result.status !== 0) stop(`install Debian packages: \`${line}\` failed; its output is above`);
 }
 
 /** rustfmt and clippy, which a minimal toolchain lacks; without rustup they have to be there already. */
@@ -91,11 +91,15 @@ export function node24() {
   return own;
 }
 
-/** Runs a command of the set-up quietly; what it wrote is shown only when it fails. `onLine` gets each line of it. */
-export function run(command, args, { onLine, env } = {}) {
+/** Runs a command of the set-up as `runProgram` does; it ends with this process, so that a killed set-up leaves no compiler behind. */
+export function run(command, args, options) {
+  return runProgram('setpriv', ['--pdeathsig', 'KILL', command, ...args], options);
+}
+
+/** Runs a program quietly; what it wrote is shown only when it fails. `onLine` gets each line of it. */
+function runProgram(command, args, { onLine, env } = {}) {
   return new Promise((resolve, reject) => {
-    // Ends with this process, so that a killed set-up leaves no compiler behind.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], {
+    const child = spawn(command, args, {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
