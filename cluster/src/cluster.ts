@@ -8,6 +8,7 @@ import { MeshError } from '@tulle/api';
 import { type Enclosure, startEnclosure } from './enclosure.ts';
 import { startHostGateway } from './host-gateway.ts';
 import type { InnerConfig, InnerMessage } from './inner-message.ts';
+import { linkClusters, numberBeside, openLinks } from './link.ts';
 import { openStateFolder } from './state-folder.ts';
 
 export interface ClusterOptions {
@@ -21,6 +22,8 @@ export interface ClusterOptions {
   podRuntime?: string;
   /** TCP port of the API server on 127.0.0.1; by default the one of last time, or any that is free. */
   port?: number;
+  /** State folders of clusters that run and whose pods, and API servers, are to reach this one's, and back. Needs root. */
+  links?: string[];
   /** Stops the cluster. */
   signal?: AbortSignal;
 }
@@ -56,11 +59,15 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   signal?.throwIfAborted();
   const root = installRoot();
   await using stack = new AsyncDisposableStack();
+  const links = openLinks(options.links ?? []);
   const folder = stack.use(await openStateFolder(stateDir));
+  const number = numberBeside(folder.number, links);
+  folder.writeNumber(number);
   const config: InnerConfig = {
     stateDir: folder.path,
     socketPath: folder.socketPath,
     nodes,
+    number,
     imagesFile: options.imagesFile ?? join(root, 'dist/images.json'),
     podRuntime: options.podRuntime ?? join(root, 'target/release/tulle-pod'),
   };
@@ -69,18 +76,20 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
   stack.use(enclosure);
   enclosure.send(config);
   const started = await firstMessage(enclosure, folder.path, signal);
+  const innerPid = enclosure.innerPid();
+  for (const link of links) await linkClusters({ innerPid, number }, link);
   const gateway = stack.use(
     await startHostGateway(folder.socketPath, options.port ?? folder.lastPort, options.port !== undefined),
   );
   const server = `https://127.0.0.1:${gateway.port}`;
-  const kubeconfigPath = folder.writeKubeconfig(server, gateway.port, started);
+  const kubeconfigPath = folder.writeKubeconfig(server, gateway.port, innerPid, started);
   const owned = stack.move();
   const stop = () => owned.disposeAsync();
   signal?.addEventListener('abort', () => void stop(), { once: true });
   return {
     kubeconfigPath,
     server,
-    innerPid: enclosure.innerPid(),
+    innerPid,
     ended: enclosure.ended,
     ready: Promise.resolve(),
     stop,

@@ -5,6 +5,8 @@ export interface InnerConfig {
   /** The API server listens here for the host. */
   socketPath: string;
   nodes: number;
+  /** From 0; clusters that are linked have different ones, and so different ranges of pods. */
+  number: number;
   imagesFile: string;
   podRuntime: string;
 }

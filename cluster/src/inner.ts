@@ -11,6 +11,7 @@ import { startNodeAgent } from './kubelet/node-agent.ts';
 import { kubelet as kubeletLogger, network as networkLogger } from './logger.ts';
 import { createInterfaces, gatewayOf, type NetworkLayout, usableAddresses } from './network/interfaces.ts';
 import { startNetwork } from './network/network.ts';
+import { nodePodCidrs } from './pod-ranges.ts';
 import { DNS_SERVICE_IP, SERVICE_CIDR_IPV4, SERVICE_CIDR_IPV6 } from './service-addresses.ts';
 
 const API_PORT = 6443;
@@ -39,7 +40,7 @@ export async function runInner(): Promise<never> {
 }
 
 async function runCluster(config: InnerConfig, signal: AbortSignal): Promise<void> {
-  const layout = layoutOf(config.nodes);
+  const layout = layoutOf(config.nodes, config.number);
   const images = await loadImages(config.imagesFile);
   await createInterfaces(layout);
   const addresses = usableAddresses(layout.nodes[0]?.podCidrs ?? []).map(gatewayOf);
@@ -100,12 +101,11 @@ function adminClient(caPem: string, { certPem, keyPem }: KeyPair, socketPath: st
   });
 }
 
-/** Each node has its own sixteenth of the pods' ranges. */
-function layoutOf(nodes: number): NetworkLayout {
+function layoutOf(nodes: number, clusterNumber: number): NetworkLayout {
   return {
     nodes: Array.from({ length: nodes }, (_, index) => ({
       name: `node-${index + 1}`,
-      podCidrs: [`10.42.${index * 16}.0/20`, `fd42:0:0:${index}::/64`],
+      podCidrs: nodePodCidrs(clusterNumber, index),
     })),
     serviceCidrs: [SERVICE_CIDR_IPV4, SERVICE_CIDR_IPV6],
     dnsAddresses: [DNS_SERVICE_IP, DNS_SERVICE_IPV6],

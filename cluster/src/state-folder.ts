@@ -12,14 +12,19 @@ export interface StateFolder extends AsyncDisposable {
   socketPath: string;
   /** The port that the API server had last time, so that a kubeconfig stays right. */
   lastPort: number | undefined;
-  /** Path of the kubeconfig. */
-  writeKubeconfig(server: string, port: number, credentials: ReadyMessage): string;
+  /** The cluster's number among linked ones; undefined in a new folder. */
+  number: number | undefined;
+  writeNumber(number: number): void;
+  /** Says that the cluster runs. Answers the path of the kubeconfig. */
+  writeKubeconfig(server: string, port: number, innerPid: number, credentials: ReadyMessage): string;
 }
 
 export interface ClusterProcess {
   pid: number;
   startTime: string;
   server?: string;
+  /** The first process inside; its namespaces are the cluster's. */
+  innerPid?: number;
 }
 
 export async function openStateFolder(stateDir: string): Promise<StateFolder> {
@@ -38,15 +43,18 @@ export async function openStateFolder(stateDir: string): Promise<StateFolder> {
   writeFileSync(lock, JSON.stringify(own));
   rmSync(socketPath, { force: true });
   const portFile = join(path, 'port');
+  const numberFile = join(path, 'number');
   return {
     path,
     socketPath,
     lastPort: existsSync(portFile) ? Number(readFileSync(portFile, 'utf8')) || undefined : undefined,
-    writeKubeconfig(server, port, credentials) {
+    number: clusterNumber(path),
+    writeNumber: (number) => writeFileSync(numberFile, String(number)),
+    writeKubeconfig(server, port, innerPid, credentials) {
       const file = join(path, 'kubeconfig');
       writeFileSync(file, kubeconfig(server, credentials), { mode: 0o600 });
       writeFileSync(portFile, String(port));
-      writeFileSync(lock, JSON.stringify({ ...own, server }));
+      writeFileSync(lock, JSON.stringify({ ...own, server, innerPid }));
       return file;
     },
     async [Symbol.asyncDispose]() {
@@ -64,6 +72,12 @@ export function runningCluster(stateDir: string): ClusterProcess | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The number that the cluster of a folder has. */
+export function clusterNumber(stateDir: string): number | undefined {
+  const file = join(resolve(stateDir), 'number');
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
 }
 
 /** In clock ticks since boot; with it a pid names one process for good. Undefined for one that has ended. */

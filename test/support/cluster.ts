@@ -28,7 +28,8 @@ export interface TestCluster extends AsyncDisposable {
   made?: Set<string>;
 }
 
-export async function openCluster(options: { nodes?: number } = {}): Promise<TestCluster> {
+/** `links` are state folders of one-machine clusters that run. */
+export async function openCluster(options: { nodes?: number; links?: string[] } = {}): Promise<TestCluster> {
   const foreign = process.env.TEST_KUBECONFIG;
   if (foreign) {
     const client = createClient(loadKubeconfig({ path: foreign }));
@@ -45,7 +46,7 @@ export async function openCluster(options: { nodes?: number } = {}): Promise<Tes
     };
   }
   const stateDir = await mkdtemp(join(tmpdir(), 'tulle-test-'));
-  const cluster = await startCluster({ stateDir, nodes: options.nodes ?? 1 });
+  const cluster = await startCluster({ stateDir, nodes: options.nodes ?? 1, links: options.links ?? [] });
   await cluster.ready;
   const client = createClient(loadKubeconfig({ path: cluster.kubeconfigPath }));
   return {
@@ -89,6 +90,16 @@ export async function apply(cluster: TestCluster, objects: Record<string, unknow
   for (const object of objects as unknown as KubeObject[]) {
     await cluster.client.apply(object, { fieldManager: 'test', force: true });
     if (object.kind === 'Namespace') cluster.made?.add(object.metadata.name);
+  }
+}
+
+/** Deletes objects; what is gone already is fine. */
+export async function remove(cluster: TestCluster, objects: Record<string, any>[]): Promise<void> {
+  for (const { apiVersion, kind, metadata } of objects) {
+    const found = await cluster.client.kindFor(apiVersion, kind);
+    await cluster.client.delete(found, metadata.name, metadata.namespace).catch((error) => {
+      if (MeshError.from(error).code !== 'NOT_FOUND') throw error;
+    });
   }
 }
 

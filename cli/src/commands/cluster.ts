@@ -18,7 +18,7 @@ interface UpOptions {
   nodes: string;
   port?: string;
   images?: string;
-  link?: string;
+  link: string[];
 }
 
 /** A cluster starts in seconds; one that takes longer than this has failed without saying so. */
@@ -37,7 +37,12 @@ export function register(program: Command): void {
     .option('--nodes <count>', 'simulated nodes, in zones zone-a, zone-b, zone-c', '1')
     .option('--port <port>', 'port of the API server on 127.0.0.1 (default: any that is free, then the same again)')
     .option('--images <file>', 'JSON table of which programs of this machine an image stands for')
-    .option('--link <cluster>', 'link to another cluster')
+    .option(
+      '--link <folder>',
+      "let the pods of the cluster with this state folder and this one's reach each other",
+      collect,
+      [],
+    )
     .action((options: UpOptions) => (options.detach ? upDetached(options) : up(options)));
   withGlobalOptions(group.command('down'))
     .description('Stop the cluster; its state is kept')
@@ -63,6 +68,7 @@ async function up(options: UpOptions): Promise<void> {
     nodes,
     ...(port ? { port } : {}),
     ...(options.images ? { imagesFile: resolve(options.images) } : {}),
+    links: options.link.map((folder) => resolve(folder)),
     signal: stopping.signal,
   });
   await cluster.ready;
@@ -112,8 +118,11 @@ async function upDetached(options: UpOptions): Promise<void> {
   }
 }
 
-function parseUp({ nodes, port, link }: UpOptions): { nodes: number; port?: number } {
-  if (link) throw new MeshError('UNIMPLEMENTED', `link to cluster ${link}: links come with multicluster`);
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+function parseUp({ nodes, port }: UpOptions): { nodes: number; port?: number } {
   const number = (flag: string, text: string, most: number) => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || value < 1 || value > most) {
