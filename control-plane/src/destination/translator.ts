@@ -2,7 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { DestinationProfileSchema, UpdateSchema } from '@tulle/api/gen/destination_pb.ts';
 import { coreMetadata, toDuration, toTcpAddress } from '../wire/net.ts';
-import { toWeightedAddr } from '../wire/weighted-addr.ts';
+import { toResourceRef, toWeightedAddr } from '../wire/weighted-addr.ts';
 import type { EndpointChange } from './endpoint-view.ts';
 import type { Profile } from './profile.ts';
 
@@ -48,12 +48,12 @@ export function toProfile(profile: Profile, clientZone: string | undefined): Pro
       return { opaqueProtocol: profile.isOpaque, retryBudget: RETRY_BUDGET };
     case 'endpoint': {
       const { endpoint } = profile;
-      const labels: Record<string, string> = endpoint.pod ? { namespace: endpoint.pod.namespace } : {};
+      const labels: Record<string, string> = endpoint.workload ? { namespace: endpoint.workload.namespace } : {};
       return {
         opaqueProtocol: profile.isOpaque,
         retryBudget: RETRY_BUDGET,
         endpoint: toWeightedAddr(endpoint, clientZone, labels),
-        parentRef: endpoint.pod && coreMetadata('Pod', endpoint.pod, endpoint.port),
+        parentRef: toResourceRef(endpoint, endpoint.port),
       };
     }
     case 'service':

@@ -54,7 +54,7 @@ export function toOutboundPolicy(
       };
     case 'endpoint': {
       const { endpoint } = policy;
-      const labels: Record<string, string> = endpoint.pod ? { namespace: endpoint.pod.namespace } : {};
+      const labels: Record<string, string> = endpoint.workload ? { namespace: endpoint.workload.namespace } : {};
       const metadata = defaultMetadata('endpoint');
       const forward = toWeightedAddr(endpoint, clientZone, labels);
       const backend: BackendInit = { metadata, queue: QUEUE, kind: { case: 'forward', value: forward } };

@@ -1,8 +1,10 @@
 /** An endpoint as the proxy API writes it. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { EXTERNAL_WORKLOADS } from '@tulle/api';
 import type { Http2ClientParamsSchema, WeightedAddrSchema } from '@tulle/api/gen/destination_pb.ts';
+import { groupOf } from '@tulle/api/object-ref.ts';
 import type { Endpoint } from '../workloads/endpoint.ts';
-import { coreMetadata, toDuration, toTcpAddress } from './net.ts';
+import { coreMetadata, type MetadataInit, toDuration, toTcpAddress } from './net.ts';
 
 export type WeightedAddrInit = MessageInitShape<typeof WeightedAddrSchema>;
 
@@ -26,9 +28,7 @@ export function toWeightedAddr(
     addr: toTcpAddress(endpoint.ip, endpoint.port),
     weight: WEIGHT,
     metricLabels: { ...endpoint.labels, zone_locality: locality(endpoint.zone, clientZone), ...extraLabels },
-    tlsIdentity: isMeshed
-      ? { strategy: { case: 'dnsLikeIdentity', value: { name: identity } }, serverName: { name: identity } }
-      : undefined,
+    tlsIdentity: isMeshed ? toTlsIdentity(identity, endpoint.serverName ?? identity) : undefined,
     protocolHint:
       protocol || transportPort
         ? {
@@ -37,8 +37,25 @@ export function toWeightedAddr(
           }
         : undefined,
     http2: isMeshed ? HTTP2_PARAMS : undefined,
-    resourceRef: endpoint.pod && coreMetadata('Pod', endpoint.pod),
+    resourceRef: toResourceRef(endpoint),
   };
+}
+
+function toTlsIdentity(identity: string, serverName: string): NonNullable<WeightedAddrInit['tlsIdentity']> {
+  const isUri = identity.includes('://');
+  return {
+    strategy: isUri
+      ? { case: 'uriLikeIdentity', value: { uri: identity } }
+      : { case: 'dnsLikeIdentity', value: { name: identity } },
+    serverName: { name: serverName },
+  };
+}
+
+export function toResourceRef({ workload }: Endpoint, port?: number): MetadataInit | undefined {
+  if (workload?.kind !== 'ExternalWorkload') return workload && coreMetadata('Pod', workload, port);
+  const group = groupOf(EXTERNAL_WORKLOADS.apiVersion);
+  const { kind, namespace, name } = workload;
+  return { kind: { case: 'resource', value: { group, kind, namespace, name, port } } };
 }
 
 function locality(zone: string | undefined, clientZone: string | undefined): 'local' | 'remote' | 'unknown' {

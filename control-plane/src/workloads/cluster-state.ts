@@ -1,6 +1,7 @@
 /** Keeps the indexes up to date by watching the cluster, and tells whoever derives something from them. */
 import {
   ENDPOINT_SLICES,
+  EXTERNAL_WORKLOADS,
   JOBS,
   type Kind,
   type KubeObject,
@@ -24,6 +25,7 @@ const WORKLOADS: Record<WorkloadKind, Kind> = {
   ReplicaSet: REPLICA_SETS,
   Job: JOBS,
   Pod: PODS,
+  ExternalWorkload: EXTERNAL_WORKLOADS,
   Service: SERVICES,
   EndpointSlice: ENDPOINT_SLICES,
 };
@@ -42,7 +44,10 @@ export class ClusterState {
   constructor() {
     for (const [name, kind] of Object.entries(WORKLOADS) as [WorkloadKind, Kind][]) {
       const problems = (object: KubeObject) => this.index.problems(name, object);
-      this.watch(kind, (type, object) => this.index.apply({ kind: name, type, object }), { problems });
+      this.watch(kind, (type, object) => this.index.apply({ kind: name, type, object }), {
+        problems,
+        isOptional: name === 'ExternalWorkload',
+      });
     }
   }
 

@@ -17,7 +17,10 @@ export interface EndpointSlice {
 export interface SliceMember {
   ip: string;
   podKey?: string;
-  podUid?: string;
+  /** Key of the ExternalWorkload behind it. */
+  externalKey?: string;
+  /** Of the pod or ExternalWorkload. */
+  targetUid?: string;
   hostname?: string;
   nodeName?: string;
   zone?: string;
@@ -35,12 +38,14 @@ export function parseEndpointSlice(object: KubeEndpointSlice): EndpointSlice | u
     const ready = endpoint.conditions?.ready ?? true;
     const ip = endpoint.addresses[0];
     if (!ready || endpoint.conditions?.terminating || ip === undefined) return [];
-    const target = endpoint.targetRef?.kind === 'Pod' ? endpoint.targetRef : undefined;
+    const target = endpoint.targetRef;
+    const targetKey = target && `${target.namespace ?? namespace}/${target.name}`;
     return [
       {
         ip,
-        podKey: target && `${target.namespace ?? namespace}/${target.name}`,
-        podUid: target?.uid,
+        podKey: target?.kind === 'Pod' ? targetKey : undefined,
+        externalKey: target?.kind === 'ExternalWorkload' ? targetKey : undefined,
+        targetUid: target?.uid,
         hostname: endpoint.hostname,
         nodeName: endpoint.nodeName,
         zone: endpoint.zone,

@@ -2,11 +2,12 @@
  * Endpoints: an address with what a client's proxy must know to speak to it. Derived from the workload index; of a
  * Service's port, or of one pod.
  */
+import type { ExternalWorkload } from '@tulle/api/external-workload.ts';
 import type { SliceMember } from './endpoint-slice.ts';
 import { canonicalIp } from './ip-address.ts';
-import { identityName } from './mesh-names.ts';
+import { identityName, OPAQUE_PORTS_ANNOTATION, PROXY_CONTAINER, ZONE_LABEL } from './mesh-names.ts';
 import type { Pod } from './pod.ts';
-import type { PortSet } from './port-set.ts';
+import { type PortSet, parsePortList } from './port-set.ts';
 import type { Owner, WorkloadIndex } from './workload-index.ts';
 
 export interface MeshSettings {
@@ -23,7 +24,8 @@ export interface MeshSettings {
 export interface Endpoint {
   ip: string;
   port: number;
-  pod?: { namespace: string; name: string };
+  /** The pod or ExternalWorkload that it is. */
+  workload?: { kind: 'Pod' | 'ExternalWorkload'; namespace: string; name: string };
   labels: Readonly<Record<string, string>>;
   zone?: string;
   nodeName?: string;
@@ -32,6 +34,8 @@ export interface Endpoint {
   forZones: readonly string[];
   /** Set where the pod is meshed by this control plane: connections are mutual TLS to this name. */
   identity?: string;
+  /** What connections ask for, where it is not the identity. */
+  serverName?: string;
   protocol?: 'h2' | 'opaque';
   /** The inbound port of the pod's proxy, where connections go there with a transport header. */
   transportPort?: number;
@@ -51,7 +55,7 @@ export function podEndpoint(
   return {
     ip: canonicalIp(address.ip),
     port: address.port,
-    pod: { namespace: pod.namespace, name: pod.name },
+    workload: { kind: 'Pod', namespace: pod.namespace, name: pod.name },
     labels: zone === undefined ? labels : { ...labels, zone },
     zone,
     nodeName: nodeName || undefined,
@@ -59,6 +63,49 @@ export function podEndpoint(
     forZones: member?.forZones ?? [],
     ...meshing(index, mesh, pod, address.port),
   };
+}
+
+/** The endpoint that a workload outside the cluster is on a port: always meshed. */
+export function externalEndpoint(
+  index: WorkloadIndex,
+  mesh: MeshSettings,
+  external: ExternalWorkload,
+  address: { ip: string; port: number },
+  member?: SliceMember,
+): Endpoint {
+  const { ref, identity, serverName } = external;
+  const zone = member?.zone ?? external.labels[ZONE_LABEL];
+  const labels = { external_workload: ref.name };
+  const isOpaque = isExternalPortOpaque(index, mesh, external, address.port);
+  const inbound = external.ports.find(({ name }) => name === PROXY_CONTAINER)?.port ?? EXTERNAL_INBOUND_PORT;
+  return {
+    ip: canonicalIp(address.ip),
+    port: address.port,
+    workload: { kind: 'ExternalWorkload', namespace: ref.namespace, name: ref.name },
+    labels: zone === undefined ? labels : { ...labels, zone },
+    zone,
+    hostname: member?.hostname,
+    forZones: member?.forZones ?? [],
+    identity,
+    serverName,
+    protocol: isOpaque ? 'opaque' : 'h2',
+    transportPort: isOpaque || mesh.outboundTransportMode === 'transport-header' ? inbound : undefined,
+  };
+}
+
+/** Where the proxy of a workload outside the cluster listens that names no port `linkerd-proxy`. */
+const EXTERNAL_INBOUND_PORT = 4143;
+
+export function isExternalPortOpaque(
+  index: WorkloadIndex,
+  mesh: MeshSettings,
+  { ref, annotations, ports }: ExternalWorkload,
+  port: number,
+): boolean {
+  const text = annotations[OPAQUE_PORTS_ANNOTATION];
+  const names = new Map(ports.flatMap((each) => (each.name ? [[each.name, each.port] as const] : [])));
+  const own = text === undefined ? undefined : parsePortList(text, names).ports;
+  return (own ?? index.namespace(ref.namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
 }
 
 /** The endpoint that an address without a pod is. */

@@ -19,6 +19,7 @@ export interface Pod {
   namespace: string;
   name: string;
   uid: string;
+  labels: Readonly<Record<string, string>>;
   ips: readonly string[];
   hostIps: readonly string[];
   isHostNetwork: boolean;
@@ -93,6 +94,7 @@ export function parsePod(object: KubePod): Pod {
     namespace,
     name: metadata.name,
     uid: metadata.uid ?? '',
+    labels,
     ips: podIps.length > 0 ? podIps : optional(status?.podIP),
     hostIps: hostIps.length > 0 ? hostIps : optional(status?.hostIP),
     isHostNetwork: spec?.hostNetwork ?? false,

@@ -1,5 +1,5 @@
 /** The endpoints of a Service's port, as all clients see them; what differs by client is left to each. */
-import { bareEndpoint, type Endpoint, type MeshSettings, podEndpoint } from './endpoint.ts';
+import { bareEndpoint, type Endpoint, externalEndpoint, type MeshSettings, podEndpoint } from './endpoint.ts';
 import type { EndpointSlice, SliceMember } from './endpoint-slice.ts';
 import type { WorkloadIndex } from './workload-index.ts';
 
@@ -35,7 +35,7 @@ export function serviceEndpoints(
 }
 
 /**
- * Undefined while the pod behind the address is not known (its identity is not either), is another pod of the same
+ * Undefined while the pod or workload behind the address is not known (its identity is not either), is another pod of the same
  * name, or is on its way out, which is seen on the pod before it is seen in the slice.
  */
 function memberEndpoint(
@@ -44,24 +44,36 @@ function memberEndpoint(
   member: SliceMember,
   port: number,
 ): Endpoint | undefined {
+  if (member.externalKey) {
+    const external = index.externalWorkload(member.externalKey);
+    if (!external || isOther(member, external)) return undefined;
+    return externalEndpoint(index, mesh, external, { ip: member.ip, port }, member);
+  }
   if (!member.podKey) return bareEndpoint({ ip: member.ip, port }, member);
   const pod = index.pod(member.podKey);
-  if (!pod || pod.isTerminal || pod.isTerminating) return undefined;
-  if (member.podUid && pod.uid && member.podUid !== pod.uid) return undefined;
+  if (!pod || pod.isTerminal || pod.isTerminating || isOther(member, pod)) return undefined;
   return podEndpoint(index, mesh, pod, { ip: member.ip, port }, member);
+}
+
+function isOther({ targetUid }: SliceMember, { uid }: { uid: string }): boolean {
+  return targetUid !== undefined && uid !== '' && targetUid !== uid;
 }
 
 /** A pod with addresses of both families is one endpoint: over IPv6 where the mesh has it, over IPv4 otherwise. */
 function withFamily(slices: readonly EndpointSlice[], mesh: MeshSettings): EndpointSlice[] {
   if (!mesh.isIpv6Enabled) return slices.filter(({ family }) => family === 4);
-  const inSix = new Set(slices.filter(({ family }) => family === 6).flatMap(podsOf));
+  const inSix = new Set(slices.filter(({ family }) => family === 6).flatMap(targetsOf));
   return slices.map((slice) =>
     slice.family === 6
       ? slice
-      : { ...slice, members: slice.members.filter(({ podKey }) => podKey === undefined || !inSix.has(podKey)) },
+      : { ...slice, members: slice.members.filter((member) => !inSix.has(targetOf(member) ?? '')) },
   );
 }
 
-function podsOf(slice: EndpointSlice): string[] {
-  return slice.members.flatMap(({ podKey }) => (podKey ? [podKey] : []));
+function targetsOf(slice: EndpointSlice): string[] {
+  return slice.members.flatMap((member) => targetOf(member) ?? []);
+}
+
+function targetOf({ podKey, externalKey }: SliceMember): string | undefined {
+  return externalKey === undefined ? podKey : `external/${externalKey}`;
 }

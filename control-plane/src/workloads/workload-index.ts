@@ -9,6 +9,7 @@ import type {
   Pod as KubePod,
   Service as KubeService,
 } from '@tulle/api';
+import { type ExternalWorkload, parseExternalWorkload } from '@tulle/api/external-workload.ts';
 import { type EndpointSlice, parseEndpointSlice } from './endpoint-slice.ts';
 import { canonicalIp } from './ip-address.ts';
 import { ZONE_LABEL } from './mesh-names.ts';
@@ -17,7 +18,16 @@ import { type NamespaceSettings, parseNamespace } from './namespace.ts';
 import { type Pod, parsePod } from './pod.ts';
 import { parseService, type Service } from './service.ts';
 
-export const WORKLOAD_KINDS = ['Pod', 'Service', 'EndpointSlice', 'ReplicaSet', 'Job', 'Node', 'Namespace'] as const;
+export const WORKLOAD_KINDS = [
+  'Pod',
+  'ExternalWorkload',
+  'Service',
+  'EndpointSlice',
+  'ReplicaSet',
+  'Job',
+  'Node',
+  'Namespace',
+] as const;
 export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
 
 export interface WorkloadEvent {
@@ -26,7 +36,7 @@ export interface WorkloadEvent {
   object: KubeObject;
 }
 
-/** `service/ns/name`, `pod/ns/name`, `ip/address`, `node/name`; indexes of other kinds add their own. */
+/** `service/ns/name`, `pod/ns/name`, `external/ns/name`, `ip/address`, `node/name`; indexes of other kinds add their own. */
 export type Topic = `${string}/${string}`;
 
 export interface Owner {
@@ -36,6 +46,7 @@ export interface Owner {
 
 export class WorkloadIndex {
   readonly #pods = new Map<string, Pod>();
+  readonly #externals = new Map<string, ExternalWorkload>();
   readonly #services = new Map<string, Service>();
   readonly #slices = new Map<string, EndpointSlice>();
   readonly #namespaces = new Map<string, NamespaceSettings>();
@@ -46,9 +57,11 @@ export class WorkloadIndex {
   readonly #podsByIp = new MultiMap<string, string>();
   readonly #podsByOwner = new MultiMap<string, string>();
   readonly #podsByNode = new MultiMap<string, string>();
+  readonly #externalsByIp = new MultiMap<string, string>();
   readonly #servicesByIp = new MultiMap<string, string>();
   readonly #slicesByService = new MultiMap<string, string>();
   readonly #slicesByPod = new MultiMap<string, string>();
+  readonly #slicesByExternal = new MultiMap<string, string>();
 
   /** Topics whose answers may have changed. An object that is set again replaces what it was. */
   apply(event: WorkloadEvent): ReadonlySet<Topic> {
@@ -59,6 +72,9 @@ export class WorkloadIndex {
     switch (event.kind) {
       case 'Pod':
         this.#replacePod(key, isSet ? parsePod(event.object as KubePod) : undefined, topics);
+        break;
+      case 'ExternalWorkload':
+        this.#replaceExternal(key, isSet ? parseExternalWorkload(event.object) : undefined, topics);
         break;
       case 'Service':
         this.#replaceService(key, isSet ? parseService(event.object as KubeService) : undefined, topics);
@@ -81,6 +97,16 @@ export class WorkloadIndex {
 
   pod(key: string): Pod | undefined {
     return this.#pods.get(key);
+  }
+
+  externalWorkload(key: string): ExternalWorkload | undefined {
+    return this.#externals.get(key);
+  }
+
+  /** Of several with an address, the one whose name comes first. */
+  externalWorkloadByIp(ip: string): ExternalWorkload | undefined {
+    const [key] = [...this.#externalsByIp.get(canonicalIp(ip))].sort();
+    return key === undefined ? undefined : this.#externals.get(key);
   }
 
   service(key: string): Service | undefined {
@@ -149,6 +175,7 @@ export class WorkloadIndex {
   sizes(): Record<string, number> {
     return {
       pods: this.#pods.size,
+      externals: this.#externals.size,
       services: this.#services.size,
       slices: this.#slices.size,
       namespaces: this.#namespaces.size,
@@ -157,9 +184,11 @@ export class WorkloadIndex {
       podsByIp: this.#podsByIp.size,
       podsByOwner: this.#podsByOwner.size,
       podsByNode: this.#podsByNode.size,
+      externalsByIp: this.#externalsByIp.size,
       servicesByIp: this.#servicesByIp.size,
       slicesByService: this.#slicesByService.size,
       slicesByPod: this.#slicesByPod.size,
+      slicesByExternal: this.#slicesByExternal.size,
     };
   }
 
@@ -188,6 +217,22 @@ export class WorkloadIndex {
     }
   }
 
+  #replaceExternal(key: string, external: ExternalWorkload | undefined, topics: Set<Topic>): void {
+    const old = this.#externals.get(key);
+    for (const ip of old?.ips ?? []) this.#externalsByIp.delete(ip, key);
+    if (external) this.#externals.set(key, external);
+    else this.#externals.delete(key);
+    for (const ip of external?.ips ?? []) this.#externalsByIp.add(ip, key);
+    for (const ip of old?.ips ?? []) topics.add(`ip/${ip}`);
+    this.#touchExternal(key, topics);
+  }
+
+  #touchExternal(key: string, topics: Set<Topic>): void {
+    topics.add(`external/${key}`);
+    for (const ip of this.#externals.get(key)?.ips ?? []) topics.add(`ip/${ip}`);
+    for (const slice of this.#slicesByExternal.get(key)) topics.add(`service/${this.#slices.get(slice)!.serviceKey}`);
+  }
+
   #replaceService(key: string, service: Service | undefined, topics: Set<Topic>): void {
     const old = this.#services.get(key);
     if (old) {
@@ -211,13 +256,19 @@ export class WorkloadIndex {
     if (old) {
       topics.add(`service/${old.serviceKey}`);
       this.#slicesByService.delete(old.serviceKey, key);
-      for (const { podKey } of old.members) if (podKey) this.#slicesByPod.delete(podKey, key);
+      for (const { podKey, externalKey } of old.members) {
+        if (podKey) this.#slicesByPod.delete(podKey, key);
+        if (externalKey) this.#slicesByExternal.delete(externalKey, key);
+      }
       this.#slices.delete(key);
     }
     if (!slice) return;
     this.#slices.set(key, slice);
     this.#slicesByService.add(slice.serviceKey, key);
-    for (const { podKey } of slice.members) if (podKey) this.#slicesByPod.add(podKey, key);
+    for (const { podKey, externalKey } of slice.members) {
+      if (podKey) this.#slicesByPod.add(podKey, key);
+      if (externalKey) this.#slicesByExternal.add(externalKey, key);
+    }
     topics.add(`service/${slice.serviceKey}`);
   }
 
@@ -241,6 +292,7 @@ export class WorkloadIndex {
     if (settings) this.#namespaces.set(name, settings);
     else this.#namespaces.delete(name);
     for (const pod of this.#pods.values()) if (pod.namespace === name) this.#touchPod(pod, topics);
+    for (const [key, { ref }] of this.#externals) if (ref.namespace === name) this.#touchExternal(key, topics);
     for (const service of this.#services.values()) if (service.namespace === name) this.#touchService(service, topics);
   }
 }
