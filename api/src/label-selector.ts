@@ -16,18 +16,29 @@ export type Labels = Readonly<Record<string, string>>;
 
 const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
 
-/** `matchLabels` and `matchExpressions` of a field that is set; what cannot be read of it is left out and refused. */
-export function readLabelSelector(field: Field): LabelSelector {
+/**
+ * `matchLabels` and `matchExpressions` of a field that is set; what cannot be read of it is left out and refused.
+ * Labels that stand right in the selector count like those in `matchLabels` where `hasBareLabels`, and are refused
+ * elsewhere: without them it would mean more objects than its author did.
+ */
+export function readLabelSelector(field: Field, { hasBareLabels = false } = {}): LabelSelector {
   if (!field.object('a label selector')) return { requirements: [] };
+  const bare = field.keys().filter((key) => key !== 'matchLabels' && key !== 'matchExpressions');
+  if (!hasBareLabels) for (const key of bare) field.get(key).refuse('nothing but matchLabels and matchExpressions');
   const labels = field.get('matchLabels');
-  const requirements = labels.keys().flatMap((key): LabelRequirement[] => {
-    const value = labels.get(key);
-    if (typeof value.value === 'string') return [{ key, operator: 'In', values: [value.value] }];
-    value.refuse('a text');
-    return [];
-  });
-  const expressions = field.get('matchExpressions').items().flatMap(readExpression);
-  return { requirements: [...requirements, ...expressions] };
+  return {
+    requirements: [
+      ...labels.keys().flatMap((key) => readLabel(key, labels.get(key))),
+      ...bare.flatMap((key) => readLabel(key, field.get(key))),
+      ...field.get('matchExpressions').items().flatMap(readExpression),
+    ],
+  };
+}
+
+function readLabel(key: string, field: Field): LabelRequirement[] {
+  if (typeof field.value === 'string') return [{ key, operator: 'In', values: [field.value] }];
+  field.refuse('a text');
+  return [];
 }
 
 function readExpression(field: Field): LabelRequirement[] {

@@ -1,7 +1,7 @@
 /**
  * ServerAuthorization of policy.linkerd.io, v1alpha1 and v1beta1: who may speak to the Servers that it names. Beyond
  * Linkerd's schema `spec.client.serviceAccounts` may stand beside `meshTLS`, which may be null: it means what the same
- * list means under `meshTLS`, mutual TLS as one of these accounts.
+ * list means under `meshTLS`, mutual TLS as one of these accounts. Labels may stand right in `spec.server.selector`.
  */
 import { type Field, readObject } from '../field.ts';
 import { SERVER_AUTHORIZATIONS } from '../kinds.ts';
@@ -57,7 +57,7 @@ function readServer(field: Field): ServerAuthorization['server'] {
   const name = field.get('name');
   const selector = field.get('selector');
   if (name.isSet === selector.isSet) (name.isSet ? selector : field).refuse('one of name and selector');
-  if (selector.isSet) return { selector: readLabelSelector(selector) };
+  if (selector.isSet) return { selector: readLabelSelector(selector, { hasBareLabels: true }) };
   return { name: name.text('the name of a Server') ?? '' };
 }
 
