@@ -1,79 +1,31 @@
 //! The endpoints of one service as one worker sees them. The choice is made in the task of the request that needs
 //! it; there is no queue and no task between.
 
-use super::{Backoff, Load, random_below};
+use super::{
+    Member, Peer, Picked, hash,
+    pool::{Pool, Settings},
+    random_below,
+};
 use crate::control::{
     Endpoints,
-    model::{self, endpoint::SetState, outbound},
+    model::{self, endpoint::SetState},
 };
-use crate::metrics::Gauge;
 use std::{
     collections::HashMap,
-    future::Future,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
-use tokio::sync::Notify;
 
-/// Something that a balancer can choose.
-pub trait Peer: Send + Sync + 'static {
-    /// Whether a request can be sent at once, as far as is known.
-    fn is_ready(&self) -> bool;
-
-    /// Makes it ready in the background; true when that worked.
-    fn prepare(self: Arc<Self>) -> impl Future<Output = bool> + Send;
-}
+/// How often a choice is made anew because other workers were quicker.
+const RACES_MAX: usize = 4;
 
 pub struct Balancer<P> {
     members: Mutex<Arc<[Arc<Member<P>>]>>,
-    waiting: AtomicUsize,
-    health: Arc<Health>,
-    settings: Settings,
+    pool: Arc<Pool>,
     /// Keeps the endpoint set subscribed to; the task follows it.
     _endpoints: Endpoints,
     follower: Mutex<Option<tokio::task::AbortHandle>>,
-}
-
-/// What the members tell their balancer.
-#[derive(Default)]
-struct Health {
-    /// No endpoint has been ready for the failfast time: fail at once until one is.
-    is_failing: AtomicBool,
-    /// An endpoint has become ready, or the set has changed.
-    changed: Notify,
-}
-
-#[derive(Clone)]
-pub struct Settings {
-    pub load: outbound::Load,
-    pub backoff: Backoff,
-    pub failfast: Duration,
-    /// How many requests may wait for an endpoint.
-    pub waiting_max: usize,
-    pub pending: Gauge,
-    pub ready: Gauge,
-}
-
-pub struct Member<P> {
-    pub peer: Arc<P>,
-    pub load: Arc<Load>,
-    backoff: Backoff,
-    gate: Mutex<Gate>,
-    health: Arc<Health>,
-    pending: Gauge,
-    ready: Gauge,
-}
-
-/// Shut for a while after each failure to connect.
-#[derive(Default)]
-struct Gate {
-    failures: u32,
-    retry_at: Option<Instant>,
-    is_counted_ready: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,16 +37,14 @@ pub enum PickError {
 
 impl<P: Peer> Balancer<P> {
     pub fn new(
+        pool: Arc<Pool>,
         endpoints: Endpoints,
-        settings: Settings,
         make: impl Fn(&Arc<model::Endpoint>) -> P + Send + 'static,
     ) -> Arc<Self> {
         let mut watch = endpoints.watch();
         let balancer = Arc::new(Self {
             members: Mutex::new(Arc::new([])),
-            waiting: AtomicUsize::new(0),
-            health: Arc::default(),
-            settings,
+            pool,
             _endpoints: endpoints,
             follower: Mutex::new(None),
         });
@@ -125,41 +75,61 @@ impl<P: Peer> Balancer<P> {
         known.retain(|addr, _| set.endpoints.contains_key(addr));
         for (addr, endpoint) in &set.endpoints {
             if known.get(addr).is_none_or(|(old, _)| old != endpoint) {
-                let member = Member::new(make(endpoint), &self.settings, self.health.clone());
+                let member = Member::new(*addr, make(endpoint), &self.pool);
                 known.insert(*addr, (endpoint.clone(), Arc::new(member)));
             }
         }
         *self.lock() = known.values().map(|(_, member)| member.clone()).collect();
-        self.health.changed.notify_waiters();
+        self.pool.changed.notify_waiters();
     }
 
     /// Whether a request would find an endpoint, as far as is known.
     pub fn is_available(&self) -> bool {
-        !self.health.is_failing.load(Relaxed)
+        if !self.pool.is_failing() {
+            return true;
+        }
+        // Whoever could go elsewhere would, so that this is how a backend comes back.
+        let now = Instant::now();
+        let members = self.lock().clone();
+        members.iter().filter(|m| m.is_worth_trying(now)).count() > 0
     }
 
-    /// Chooses an endpoint; waits until the failfast time after `since` if none can be tried.
-    pub async fn pick(&self, since: Instant) -> Result<Arc<Member<P>>, PickError> {
-        if let Some(member) = self.choose(since).ok().flatten() {
-            return Ok(member);
+    /// Chooses an endpoint; waits until the failfast time after `since` if none can be tried. With a key, and where the
+    /// balancer goes by keys, the same one for the same key.
+    pub async fn pick(&self, key: Option<u64>, since: Instant) -> Result<Picked<P>, PickError> {
+        let stats = self.settings().stats.as_ref();
+        if let Some(stats) = stats {
+            stats.requests.incr();
+        }
+        if let Some(picked) = self.try_pick(key, since).ok().flatten() {
+            if let Some(stats) = stats {
+                stats.latency.observe_none();
+            }
+            return Ok(picked);
         }
         // Boxed: what a wait needs should not make every request's task larger.
-        Box::pin(self.wait(since)).await
+        Box::pin(self.wait(key, since)).await
     }
 
-    async fn wait(&self, since: Instant) -> Result<Arc<Member<P>>, PickError> {
-        let _waiting = Waiting::new(&self.waiting, self.settings.waiting_max).ok_or(PickError::Full)?;
-        let deadline = since + self.settings.failfast;
+    async fn wait(&self, key: Option<u64>, since: Instant) -> Result<Picked<P>, PickError> {
+        let _waiting = self.pool.wait().ok_or(PickError::Full)?;
+        let began = Instant::now();
+        let deadline = since + self.settings().failfast;
         loop {
-            let changed = self.health.changed.notified();
+            let changed = self.pool.changed.notified();
             let now = Instant::now();
-            let retry_at = match self.choose(now) {
-                Ok(Some(member)) => return Ok(member),
+            let retry_at = match self.try_pick(key, now) {
+                Ok(Some(picked)) => {
+                    if let Some(stats) = &self.settings().stats {
+                        stats.latency.observe_time(began.elapsed());
+                    }
+                    return Ok(picked);
+                }
                 Ok(None) => deadline,
                 Err(retry_at) => retry_at,
             };
-            if now >= deadline || self.health.is_failing.load(Relaxed) {
-                self.health.is_failing.store(true, Relaxed);
+            if now >= deadline || self.pool.is_failing() {
+                self.pool.set_failing(true);
                 return Err(PickError::FailFast);
             }
             tokio::select! {
@@ -169,15 +139,34 @@ impl<P: Peer> Balancer<P> {
         }
     }
 
-    /// The better of two by chance. Err: when the first endpoint may be tried again.
-    fn choose(&self, now: Instant) -> Result<Option<Arc<Member<P>>>, Instant> {
+    /// Err: when the first endpoint may be tried again.
+    fn try_pick(&self, key: Option<u64>, now: Instant) -> Result<Option<Picked<P>>, Instant> {
+        for _ in 0..RACES_MAX {
+            let Some(member) = self.choose(key, now)? else { return Ok(None) };
+            if let Some(picked) = member.admit(now) {
+                return Ok(Some(picked));
+            }
+        }
+        Ok(None)
+    }
+
+    /// By the key, or the better of two by chance.
+    fn choose(&self, key: Option<u64>, now: Instant) -> Result<Option<Arc<Member<P>>>, Instant> {
         let members = self.lock().clone();
         let n = members.len();
         if let [only] = &*members {
-            return if only.is_open(now) { Ok(Some(only.clone())) } else { Err(only.retry_at(now)) };
+            return match only.is_open(now) {
+                Ok(()) => Ok(Some(only.clone())),
+                Err(retry_at) => retry_at.map_or(Ok(None), Err),
+            };
         }
         if n == 0 {
             return Ok(None);
+        }
+        if let (Some(key), Some(load_factor)) = (key, self.settings().load_factor)
+            && let Some(member) = hash::choose(&members, key, load_factor, now)
+        {
+            return Ok(Some(member.clone()));
         }
         let first = random_below(n);
         let second = (first + 1 + random_below(n - 1)) % n;
@@ -194,11 +183,15 @@ impl<P: Peer> Balancer<P> {
         match (ready.next(), ready.next()) {
             (Some(a), Some(b)) => Ok(Some(if a.load.cost(now) <= b.load.cost(now) { a.clone() } else { b.clone() })),
             (Some(a), None) => Ok(Some(a.clone())),
-            (None, _) => match around.clone().find(|m| m.is_open(now)) {
+            (None, _) => match around.clone().find(|m| m.is_open(now).is_ok()) {
                 Some(member) => Ok(Some(member.clone())),
-                None => around.map(|m| m.retry_at(now)).min().map_or(Ok(None), Err),
+                None => around.filter_map(|m| m.is_open(now).err().flatten()).min().map_or(Ok(None), Err),
             },
         }
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.pool.settings
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<[Arc<Member<P>>]>> {
@@ -211,114 +204,5 @@ impl<P> Drop for Balancer<P> {
         if let Some(follower) = self.follower.get_mut().unwrap_or_else(PoisonError::into_inner) {
             follower.abort();
         }
-    }
-}
-
-impl<P: Peer> Member<P> {
-    /// A member of no balancer: the only place that something may go.
-    pub fn alone(peer: P, settings: &Settings) -> Self {
-        Self::new(peer, settings, Arc::default())
-    }
-
-    fn new(peer: P, settings: &Settings, health: Arc<Health>) -> Self {
-        settings.pending.incr();
-        Self {
-            health,
-            peer: Arc::new(peer),
-            load: Load::new(settings.load),
-            backoff: settings.backoff,
-            gate: Mutex::default(),
-            pending: settings.pending.clone(),
-            ready: settings.ready.clone(),
-        }
-    }
-
-    fn is_open(&self, now: Instant) -> bool {
-        self.gate().retry_at.is_none_or(|at| at <= now)
-    }
-
-    fn retry_at(&self, now: Instant) -> Instant {
-        self.gate().retry_at.unwrap_or(now)
-    }
-
-    /// Ready, and not shut. One that is merely not ready yet is made so for the next request.
-    fn is_usable(self: &Arc<Self>, now: Instant) -> bool {
-        if !self.is_open(now) {
-            return false;
-        }
-        let is_ready = self.peer.is_ready();
-        if !is_ready {
-            let member = self.clone();
-            // Shut meanwhile, so that only one attempt is under way.
-            member.gate().retry_at = Some(now + self.backoff.max);
-            tokio::spawn(async move {
-                match member.peer.clone().prepare().await {
-                    true => member.connected(),
-                    false => member.failed(),
-                }
-            });
-        }
-        is_ready
-    }
-
-    /// A connection was made or used.
-    pub fn connected(&self) {
-        let mut gate = self.gate();
-        gate.failures = 0;
-        gate.retry_at = None;
-        if !gate.is_counted_ready {
-            gate.is_counted_ready = true;
-            self.pending.decr();
-            self.ready.incr();
-        }
-        drop(gate);
-        self.health.is_failing.store(false, Relaxed);
-        self.health.changed.notify_waiters();
-    }
-
-    /// A connection could not be made: the endpoint is left alone for a while.
-    pub fn failed(&self) {
-        let mut gate = self.gate();
-        gate.failures = gate.failures.saturating_add(1);
-        gate.retry_at = Some(Instant::now() + self.backoff.delay(gate.failures));
-        if gate.is_counted_ready {
-            gate.is_counted_ready = false;
-            self.ready.decr();
-            self.pending.incr();
-        }
-        drop(gate);
-        // Whoever waits must learn when to try again.
-        self.health.changed.notify_waiters();
-    }
-}
-
-impl<P> Member<P> {
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<P> Drop for Member<P> {
-    fn drop(&mut self) {
-        match self.gate().is_counted_ready {
-            true => self.ready.decr(),
-            false => self.pending.decr(),
-        }
-    }
-}
-
-/// One request that waits for an endpoint.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize, max: usize) -> Option<Self> {
-        let waiting = Self(count);
-        (count.fetch_add(1, Relaxed) < max).then_some(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

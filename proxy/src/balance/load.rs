@@ -18,6 +18,9 @@ pub struct Load {
     /// When `rtt` was last set, in nanoseconds of the process's own clock.
     updated: AtomicU64,
     pending: AtomicU32,
+    /// The same two for the latency that failures stand for.
+    penalty_rtt: AtomicU64,
+    penalized: AtomicU64,
 }
 
 impl Load {
@@ -28,6 +31,8 @@ impl Load {
             rtt: AtomicU64::new((config.default_rtt.as_nanos() as f64).to_bits()),
             updated: AtomicU64::new(clock_ns(Instant::now())),
             pending: AtomicU32::new(0),
+            penalty_rtt: AtomicU64::new(0f64.to_bits()),
+            penalized: AtomicU64::new(0),
         })
     }
 
@@ -35,7 +40,7 @@ impl Load {
     pub fn cost(&self, now: Instant) -> f64 {
         let pending = f64::from(self.pending.load(Relaxed));
         // Even an endpoint that has drifted to nothing must not attract everything at once.
-        self.decayed(now).max(1.0) * (pending + 1.0)
+        self.decayed(now).max(self.penalty_left(now)).max(1.0) * (pending + 1.0)
     }
 
     /// Counts a request until its first data, or until it is given up.
@@ -48,16 +53,28 @@ impl Load {
         self.pending.load(Relaxed)
     }
 
-    /// Takes a failure as a latency of its own, where the policy says so.
-    pub fn penalize(&self, retry_after: Option<Duration>) {
-        if let Some(penalty) = self.penalty {
-            let wait = retry_after.unwrap_or_default().min(penalty.max_retry_after);
-            self.record(penalty.penalty.max(wait), Instant::now());
+    /// Takes a failure as a latency of its own, where the policy says so: the penalty, or longer if the endpoint asked to
+    /// be spared for longer.
+    pub fn penalize(&self, retry_after: Option<Duration>, now: Instant) {
+        let Some(penalty) = &self.penalty else { return };
+        let wait = retry_after.unwrap_or_default().min(penalty.max_retry_after);
+        let sample = penalty.penalty.max(wait).as_nanos() as f64;
+        if sample > self.penalty_left(now) {
+            self.penalty_rtt.store(sample.to_bits(), Relaxed);
+            self.penalized.store(clock_ns(now), Relaxed);
         }
     }
 
     pub fn has_penalty(&self) -> bool {
         self.penalty.is_some()
+    }
+
+    /// What is left of the latest penalty.
+    fn penalty_left(&self, now: Instant) -> f64 {
+        let Some(penalty) = &self.penalty else { return 0.0 };
+        let rtt = f64::from_bits(self.penalty_rtt.load(Relaxed));
+        let elapsed = clock_ns(now).saturating_sub(self.penalized.load(Relaxed)) as f64;
+        rtt * (-elapsed / penalty.decay.as_nanos().max(1) as f64).exp()
     }
 
     fn decayed(&self, now: Instant) -> f64 {
@@ -135,5 +152,27 @@ mod tests {
         assert!(load.cost(now + Duration::from_secs(1)) > 1.9 * after);
         drop(pending);
         assert_eq!(load.pending(), 0);
+    }
+
+    #[test]
+    fn a_penalty_outlasts_quick_answers_and_decays_by_its_own_time() {
+        let second = Duration::from_secs(1);
+        let penalty = outbound::Penalty { penalty: 5 * second, max_retry_after: 60 * second, decay: 10 * second };
+        let load = Load::new(outbound::Load { penalty: Some(penalty), ..outbound::Load::DEFAULT });
+        let now = Instant::now();
+        load.penalize(None, now);
+        load.record(Duration::from_millis(1), now);
+        assert!((load.cost(now) - 5e9).abs() < 1e6);
+        let later = load.cost(now + 10 * second);
+        assert!((later - 5e9 / std::f64::consts::E).abs() < 1e6, "{later}");
+        load.penalize(Some(20 * second), now);
+        assert!((load.cost(now) - 20e9).abs() < 1e6);
+        load.penalize(None, now);
+        assert!((load.cost(now) - 20e9).abs() < 1e6, "a smaller one does not shorten a larger one");
+        load.penalize(Some(3600 * second), now);
+        assert!((load.cost(now) - 60e9).abs() < 1e6, "the hint has a cap");
+        let plain = Load::new(outbound::Load::DEFAULT);
+        plain.penalize(Some(20 * second), now);
+        assert!(plain.cost(now) < 1e9);
     }
 }

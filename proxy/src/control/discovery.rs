@@ -71,7 +71,11 @@ impl Lookup {
         };
         let policies = async {
             let hear = |h: Heard<OutboundPolicy, overlay::OutboundPolicy>| {
-                let answer = match decode::outbound::policy(h.message) {
+                let decoded = decode::outbound::policy(h.message).and_then(|mut policy| {
+                    decode::hash::apply(&mut policy, &h.overlay.balancers)?;
+                    Ok(policy)
+                });
+                let answer = match decoded {
                     Ok(policy) => Answer::Policy(policy),
                     Err(error) => Answer::Invalid(error.to_string().into()),
                 };

@@ -76,6 +76,8 @@ impl Http {
     fn take(&mut self, routes: &Arc<[Route<HttpPolicy>]>) {
         self.routes = routes.clone();
         self.is_profile = true;
+        // The policy's retries and timeouts went with its routes; its breakers go too.
+        self.failure_accrual = None;
     }
 }
 
@@ -123,7 +125,7 @@ fn split<B>(profile: &Profile, parent: &Arc<Meta>, queue: Queue, wrap: impl Fn(A
 }
 
 fn balancer(path: Arc<str>) -> BackendKind {
-    BackendKind::Balancer { path, load: Load::DEFAULT }
+    BackendKind::Balancer { path, load: Load::DEFAULT, hash: None }
 }
 
 /// Without a policy, traffic goes to the pod that the profile names, or to where it was going.

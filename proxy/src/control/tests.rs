@@ -238,7 +238,9 @@ async fn our_own_fields_travel_beside_the_contracts() {
     let call = plane.next("/Watch").await;
     // Both messages in one: fields of one are skipped by the other.
     let mut bytes = balanced("web", "web:80").encode_to_vec();
-    overlay::OutboundPolicy { sender: "tulle".into(), ..Default::default() }.encode(&mut bytes).expect("a growing buffer");
+    overlay::OutboundPolicy { sender: "tulle".into(), ..Default::default() }
+        .encode(&mut bytes)
+        .expect("a growing buffer");
     call.send_bytes(&bytes);
     let mut stream = opened.await.expect("no panic").expect("a stream");
     let (message, overlay) = stream.message().await.expect("no error").expect("a message");

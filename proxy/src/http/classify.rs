@@ -1,6 +1,6 @@
 //! Success or failure of a response: by status for HTTP, by `grpc-status` (in headers or trailers) for gRPC.
 
-use crate::control::model::profile::ProfileRoute;
+use crate::{balance::Outcome, control::model::profile::ProfileRoute};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub struct Class {
 const UNKNOWN: u16 = 2;
 /// Codes that say the server failed: unknown, deadline exceeded, permission denied, internal, unavailable, data loss.
 const GRPC_FAILURES: [u16; 6] = [2, 4, 7, 13, 14, 15];
+
+const RESOURCE_EXHAUSTED: u16 = 8;
 
 /// What is known when the response's headers are there.
 #[derive(Clone)]
@@ -49,6 +51,34 @@ impl Classifier {
         Class { is_success: !is_failure, grpc_status: None, is_error: false }
     }
 
+    /// What a response of this class says about the endpoint that it came from.
+    pub fn outcome(&self, class: Class) -> Outcome {
+        let is_limited = self.status == StatusCode::TOO_MANY_REQUESTS
+            || class.grpc_status == Some(RESOURCE_EXHAUSTED) && self.status.is_success();
+        match class.is_success {
+            false => Outcome::Failure,
+            true if is_limited => Outcome::Limited,
+            true => Outcome::Success,
+        }
+    }
+
+    /// What is known of that when the headers are there: not much of a gRPC response before its trailers.
+    pub fn early_outcome(&self, code: Option<u16>) -> Option<Outcome> {
+        match self.is_grpc && self.status.is_success() && code.is_none() {
+            true => None,
+            false => Some(self.outcome(self.end(code))),
+        }
+    }
+
+    /// Whether the response counts as a latency of its own where balancers penalize failures: too many requests, a
+    /// server's failure, or gRPC's words for these in place of a response.
+    pub fn is_penalized(&self, code: Option<u16>) -> bool {
+        let is_grpc_failure = || code.is_some_and(|code| [2, 4, 8, 13, 14, 15].contains(&code));
+        self.status == StatusCode::TOO_MANY_REQUESTS
+            || self.status.is_server_error()
+            || self.is_grpc && is_grpc_failure()
+    }
+
     /// The class of a response that broke off.
     pub fn error(&self) -> Class {
         Class { is_success: false, grpc_status: None, is_error: true }
@@ -67,5 +97,20 @@ mod tests {
         assert_eq!(grpc.end(None), Class { is_success: true, grpc_status: Some(2), is_error: false });
         assert!(!Classifier::new(false, StatusCode::BAD_GATEWAY, None).end(None).is_success);
         assert!(Classifier::new(false, StatusCode::NOT_FOUND, None).end(None).is_success);
+    }
+
+    #[test]
+    fn breakers_and_balancers_are_told_what_the_contract_says() {
+        let http = |status| Classifier::new(false, StatusCode::from_u16(status).unwrap(), None);
+        let outcomes = [200, 404, 429, 500, 503].map(|status| http(status).early_outcome(None).unwrap());
+        use Outcome::{Failure, Limited, Success};
+        assert_eq!(outcomes, [Success, Success, Limited, Failure, Failure]);
+        let grpc = Classifier::new(true, StatusCode::OK, None);
+        assert_eq!(grpc.early_outcome(None), None);
+        let outcomes = [0, 5, 7, 8, 14].map(|code| grpc.early_outcome(Some(code)).unwrap());
+        assert_eq!(outcomes, [Success, Success, Failure, Limited, Failure]);
+        let penalized = [0, 2, 4, 5, 7, 8, 13, 14, 15].map(|code| grpc.is_penalized(Some(code)));
+        assert_eq!(penalized, [false, true, true, false, false, true, true, true, true]);
+        assert!(http(429).is_penalized(None) && http(503).is_penalized(None) && !http(404).is_penalized(None));
     }
 }

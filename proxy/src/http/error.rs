@@ -178,6 +178,11 @@ impl Error {
         }
     }
 
+    /// Whether the endpoint that was asked is to blame.
+    pub fn is_endpoints(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Upstream(_))
+    }
+
     /// The value of the `error` label of `*_http_errors_total`; `None` for answers that are no failures of the proxy.
     pub fn label(&self) -> Option<&'static str> {
         Some(match self {

@@ -82,6 +82,12 @@ impl Http1Client {
         }
     }
 
+    /// Connects, and keeps the connection for the next request.
+    pub async fn connect_now(self: &Arc<Self>, connector: &Connector) -> Result<(), Error> {
+        self.put(self.connect(connector).await?);
+        Ok(())
+    }
+
     async fn connect(&self, connector: &Connector) -> Result<SendRequest<Body>, Error> {
         let stream = connector.connect(Some(Session::Http1)).await.map_err(Error::Connect)?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()

@@ -14,6 +14,7 @@ pub mod upgrade;
 
 pub mod h1_client;
 pub mod h2_client;
+pub mod retry_after;
 pub mod send;
 
 pub mod access_log;

@@ -5,9 +5,10 @@ use super::{
     classify::{Classifier, grpc_status},
     error::{BodyError, grpc_trailers},
     h1_client::Lease,
+    retry_after::retry_after,
     stats::{RequestStats, StreamStats, Upload},
 };
-use crate::balance::Pending;
+use crate::balance::{Outcome, Pending, Permit};
 use http::HeaderMap;
 use std::{sync::Arc, time::Instant};
 
@@ -25,6 +26,8 @@ pub struct Tracker {
     pub upload: Option<Arc<Upload>>,
     /// The endpoint's count of requests that have no data yet.
     pub pending: Option<Pending>,
+    /// The endpoint's breaker, when the end of the response decides.
+    pub permit: Option<Permit>,
     /// The HTTP/1 connection that the response comes from.
     pub lease: Option<Lease>,
     /// Whether a break is told to a gRPC client by trailers.
@@ -44,6 +47,7 @@ impl Tracker {
             streams: [None, None],
             upload: None,
             pending: None,
+            permit: None,
             lease: None,
             rescues_grpc: false,
             has_begun: false,
@@ -55,6 +59,10 @@ impl Tracker {
     pub fn data(&mut self, bytes: usize) {
         if let [_, Some(response)] = &self.streams {
             response.frames.observe_bytes(bytes);
+        }
+        // A stream may go on for ever; an endpoint that answers need not be out for so long.
+        if self.permit.as_ref().is_some_and(Permit::is_probe) {
+            self.judge(Outcome::Success, None);
         }
         self.begin();
     }
@@ -73,9 +81,18 @@ impl Tracker {
         }
     }
 
+    /// Tells the breaker what the response said about the endpoint.
+    fn judge(&mut self, outcome: Outcome, trailers: Option<&HeaderMap>) {
+        if let Some(permit) = self.permit.take() {
+            permit.end(outcome, trailers.and_then(retry_after));
+        }
+    }
+
     pub fn end(&mut self, trailers: Option<&HeaderMap>) {
         let code = trailers.and_then(grpc_status).or(self.grpc_status);
-        self.finish(self.classifier.end(code), "");
+        let class = self.classifier.end(code);
+        self.judge(self.classifier.outcome(class), trailers);
+        self.finish(class, "");
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
@@ -83,6 +100,7 @@ impl Tracker {
 
     /// Counts a break; the trailers, if any, are to be sent in the error's place.
     pub fn fail(&mut self, error: &BodyError) -> Option<HeaderMap> {
+        self.judge(Outcome::Failure, None);
         self.finish(self.classifier.error(), error_label(error));
         if self.rescues_grpc { grpc_trailers(error) } else { None }
     }

@@ -12,7 +12,7 @@ impl Encoder {
     pub fn family(&mut self, family: &Family) {
         let kind = match family.kind {
             Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
+            Kind::Gauge | Kind::GaugeSeconds => "gauge",
             Kind::Histogram(_) => "histogram",
         };
         let Family { name, help, .. } = family;
@@ -54,7 +54,7 @@ impl Encoder {
     }
 }
 
-fn in_unit(value: u64, unit: Unit) -> f64 {
+pub(super) fn in_unit(value: u64, unit: Unit) -> f64 {
     match unit {
         Unit::Seconds => value as f64 / 1e9,
         Unit::Milliseconds => value as f64 / 1e6,

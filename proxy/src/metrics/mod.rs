@@ -22,6 +22,8 @@ pub struct Family {
 pub enum Kind {
     Counter,
     Gauge,
+    /// A gauge whose value is a time: kept in nanoseconds, written in seconds.
+    GaugeSeconds,
     Histogram(Buckets),
 }
 
@@ -92,6 +94,10 @@ impl Family {
 
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: Kind::Gauge }
+    }
+
+    pub const fn gauge_seconds(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: Kind::GaugeSeconds }
     }
 
     pub const fn histogram(name: &'static str, help: &'static str, buckets: Buckets) -> Self {

@@ -1,7 +1,7 @@
 //! The registry: families by name, cells by label set. The same family and labels give the same cell, so series survive
 //! whatever makes and drops handles. A cell that nobody holds is forgotten after the retention time.
 
-use super::{Buckets, Encoder, Family, Kind, Labels};
+use super::{Buckets, Encoder, Family, Kind, Labels, Unit, encode::in_unit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,6 +106,9 @@ impl Registry {
                     Cell::Value(v) if cells.family.kind == Kind::Gauge => {
                         out.sample(cells.family.name, labels, v.load(Relaxed) as i64)
                     }
+                    Cell::Value(v) if cells.family.kind == Kind::GaugeSeconds => {
+                        out.sample(cells.family.name, labels, in_unit(v.load(Relaxed), Unit::Seconds))
+                    }
                     Cell::Value(v) => out.sample(cells.family.name, labels, v.load(Relaxed)),
                     Cell::Histogram(h) => out.histogram(cells.family.name, labels, h),
                 }
@@ -126,7 +129,7 @@ impl Registry {
             return entry.cell.clone();
         }
         let cell = match family.kind {
-            Kind::Counter | Kind::Gauge => Cell::Value(Arc::default()),
+            Kind::Counter | Kind::Gauge | Kind::GaugeSeconds => Cell::Value(Arc::default()),
             Kind::Histogram(buckets) => Cell::Histogram(Arc::new(HistogramCell {
                 buckets,
                 counts: (0..=buckets.bounds.len()).map(|_| AtomicU64::new(0)).collect(),
@@ -183,6 +186,11 @@ impl Gauge {
         self.0.store(value as u64, Relaxed);
     }
 
+    /// For families whose unit is a time.
+    pub fn set_seconds(&self, time: Duration) {
+        self.0.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
     pub fn value(&self) -> i64 {
         self.0.load(Relaxed) as i64
     }
@@ -193,6 +201,12 @@ impl Histogram {
     #[inline]
     pub fn observe_time(&self, elapsed: Duration) {
         self.observe(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Records a time that was too short to measure.
+    #[inline]
+    pub fn observe_none(&self) {
+        self.0.counts[0].fetch_add(1, Relaxed);
     }
 
     /// Records a size in bytes; for families whose unit is bytes.

@@ -1,5 +1,6 @@
 //! What all outbound connections share.
 
+use super::backend::Pools;
 use crate::{
     config::{self, Config},
     control::{Control, identity::Identity},
@@ -20,6 +21,7 @@ pub struct Context {
     pub metrics: Registry,
     pub orig_dst: Arc<dyn OriginalDst>,
     pub(super) in_flight: InFlight,
+    pub(super) pools: Pools,
 }
 
 impl Context {
@@ -36,7 +38,7 @@ impl Context {
         orig_dst: Arc<dyn OriginalDst>,
     ) -> Arc<Self> {
         let in_flight = InFlight::new(config.outbound.common.max_in_flight);
-        Arc::new(Self { config, control, identity, metrics, orig_dst, in_flight })
+        Arc::new(Self { config, control, identity, metrics, orig_dst, in_flight, pools: Pools::default() })
     }
 
     pub(super) fn direction(&self) -> &config::Direction {

@@ -136,12 +136,17 @@ impl HttpEndpoint {
 }
 
 impl Peer for HttpEndpoint {
+    const CAN_PREPARE: bool = true;
+
     fn is_ready(&self) -> bool {
         !self.carries || self.http2.is_ready()
     }
 
     async fn prepare(self: Arc<Self>) -> bool {
-        self.http2.connect_now(&self.connector).await.is_ok()
+        match self.carries {
+            true => self.http2.connect_now(&self.connector).await.is_ok(),
+            false => self.http1.connect_now(&self.connector).await.is_ok(),
+        }
     }
 }
 
@@ -165,6 +170,9 @@ impl TcpEndpoint {
 }
 
 impl Peer for TcpEndpoint {
+    // Servers count connections that are closed without a word, and some refuse whoever makes too many.
+    const CAN_PREPARE: bool = false;
+
     fn is_ready(&self) -> bool {
         true
     }

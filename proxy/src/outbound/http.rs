@@ -2,11 +2,12 @@
 
 use super::{
     endpoint::{Asked, HttpEndpoint, Sent},
+    hash_key::hash_key,
     router::{HttpBackend, HttpRoutes, HttpRule},
     target::{Target, Worker},
 };
 use crate::{
-    balance::{Member, Pending, PickError},
+    balance::{Outcome, Pending, PickError, Picked},
     control::model::{
         outbound::{HttpPolicy, Protocol},
         route::{self, Found},
@@ -17,6 +18,7 @@ use crate::{
         classify::{Class, Classifier, grpc_status, is_grpc},
         error::Asker,
         filters, headers,
+        retry_after::retry_after,
         server::Service,
         stats::Upload,
         track::{Tracker, error_label},
@@ -25,7 +27,7 @@ use crate::{
     transport::detect::HttpVersion,
 };
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 
@@ -37,6 +39,7 @@ pub struct HttpService {
     worker: Arc<Worker>,
     target: Arc<Target>,
     version: HttpVersion,
+    client: IpAddr,
     drain: drain::Watch,
 }
 
@@ -50,11 +53,19 @@ struct Exchange<'a> {
     found: Found,
     /// None when the request has no body.
     upload: Option<Arc<Upload>>,
+    /// The application's address.
+    client: IpAddr,
 }
 
 impl HttpService {
-    pub fn new(worker: Arc<Worker>, target: Arc<Target>, version: HttpVersion, drain: drain::Watch) -> Self {
-        Self { worker, target, version, drain }
+    pub fn new(
+        worker: Arc<Worker>,
+        target: Arc<Target>,
+        version: HttpVersion,
+        client: IpAddr,
+        drain: drain::Watch,
+    ) -> Self {
+        Self { worker, target, version, client, drain }
     }
 
     async fn handle(&self, mut request: Box<Request<Body>>, is_grpc: bool) -> Result<Response<Body>, Error> {
@@ -86,7 +97,7 @@ impl HttpService {
             request.headers_mut().insert(L5D_DST_CANONICAL.clone(), logical);
         }
         let upload = Upload::of(request.body_mut(), &rule.stats);
-        let exchange = Exchange { asked, is_grpc, started, policy, rule, found, upload };
+        let exchange = Exchange { asked, is_grpc, started, policy, rule, found, upload, client: self.client };
         let response = exchange.run(request, upgrade).await;
         drop(permit);
         response
@@ -145,24 +156,28 @@ impl Exchange<'_> {
         mut upgrade: Option<Upgrade>,
     ) -> Result<Response<Body>, Error> {
         let mut unseen = 0;
+        let key = backend.hash.as_ref().and_then(|hash| hash_key(&hash.source, &request, self.client));
         loop {
-            let member = match backend.to.pick(self.started).await {
-                Ok(member) => member.ok_or(Error::NoBackend)?,
+            let mut picked = match backend.to.pick(key, self.started).await {
+                Ok(picked) => picked.ok_or(Error::NoBackend)?,
                 Err(PickError::FailFast) => return Err(Error::FailFast),
                 Err(PickError::Full) => return Err(Error::LoadShed),
             };
             let sent_at = Instant::now();
-            let pending = member.load.begin(sent_at);
-            match member.peer.send(request, self.asked, upgrade.as_mut()).await {
+            let pending = picked.load.begin(sent_at);
+            match picked.peer.send(request, self.asked, upgrade.as_mut()).await {
                 Ok(sent) => {
-                    member.connected();
-                    return Ok(self.finish(backend, &member, sent, pending, sent_at));
+                    picked.connected();
+                    return Ok(self.finish(backend, picked, sent, pending, sent_at));
                 }
                 Err(failed) => {
-                    if let Error::Connect(_) = &failed.error {
-                        member.failed();
-                    }
                     let is_connect = matches!(failed.error, Error::Connect(_));
+                    if is_connect {
+                        picked.failed();
+                    }
+                    if let (Some(permit), true) = (picked.permit.take(), failed.error.is_endpoints()) {
+                        permit.end(Outcome::Failure, None);
+                    }
                     match failed.request {
                         Some(again) if is_connect && backend.to.is_balanced() => request = again,
                         Some(again) if !is_connect && unseen < UNSEEN_RETRIES_MAX => {
@@ -170,7 +185,7 @@ impl Exchange<'_> {
                             request = again;
                         }
                         _ => {
-                            count_failure(&member.peer, &failed.error, sent_at);
+                            count_failure(&picked.peer, &failed.error, sent_at);
                             return Err(failed.error);
                         }
                     }
@@ -182,28 +197,39 @@ impl Exchange<'_> {
     fn finish(
         &self,
         backend: &HttpBackend,
-        member: &Arc<Member<HttpEndpoint>>,
+        mut picked: Picked<HttpEndpoint>,
         sent: Sent,
         pending: Pending,
         sent_at: Instant,
     ) -> Response<Body> {
         let Sent { mut response, lease, closes_client } = sent;
         let status = response.status();
-        member.peer.stats.request();
+        picked.peer.stats.request();
         if status != http::StatusCode::SWITCHING_PROTOCOLS {
             headers::strip_connection(response.headers_mut());
         }
         if closes_client && !backend.to.is_balanced() && self.asked.version != Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if member.load.has_penalty() && (status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS) {
-            let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-            member.load.penalize(after.map(std::time::Duration::from_secs));
-        }
         let code = if self.is_grpc { grpc_status(response.headers()) } else { None };
         let classifier = Classifier::new(self.is_grpc, status, self.policy.profile.clone());
+        if picked.load.has_penalty() && classifier.is_penalized(code) {
+            picked.load.penalize(retry_after(response.headers()), Instant::now());
+        }
+        let mut permit = picked.permit.take();
+        match classifier.early_outcome(code) {
+            // A body that goes on to its end is still part of a success.
+            Some(Outcome::Success) if permit.as_ref().is_none_or(|permit| !permit.is_probe()) => {}
+            Some(outcome) => {
+                if let Some(permit) = permit.take() {
+                    permit.end(outcome, retry_after(response.headers()));
+                }
+            }
+            None => {}
+        }
         let mut tracker = Tracker::new(sent_at, status.as_u16(), classifier, code);
-        tracker.stats = Some(member.peer.stats.clone());
+        tracker.stats = Some(picked.peer.stats.clone());
+        tracker.permit = permit;
         tracker.streams = [Some(self.rule.stats.clone()), Some(backend.stats.clone())];
         tracker.upload = self.upload.clone();
         tracker.pending = Some(pending);

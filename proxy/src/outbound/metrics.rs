@@ -1,10 +1,9 @@
 //! What is counted about outbound traffic, and the label sets that it is counted under.
 
-use super::target::BackendRef;
 use crate::{
     control::model::{Endpoint, Meta, outbound::Protocol},
     http::{error::Error, stats::StreamFamilies},
-    metrics::{Counter, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Gauge, Labels, Registry},
+    metrics::{Counter, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         failure,
@@ -59,10 +58,6 @@ static GRPC_BACKEND_FRAMES: Family = Family::histogram(
     "Response data frame sizes.",
     FRAME_BYTES,
 );
-static HTTP_ENDPOINTS: Family =
-    Family::gauge("outbound_http_balancer_endpoints", "The number of endpoints in the load balancer.");
-static TCP_ENDPOINTS: Family =
-    Family::gauge("outbound_tcp_balancer_endpoints", "The number of endpoints in the load balancer.");
 static PROTOCOL_CONNECTIONS: Family =
     Family::counter("outbound_tcp_protocol_connections_total", "Outbound TCP connections by protocol configuration.");
 static DETECT_DURATION: Family = Family::histogram(
@@ -131,15 +126,6 @@ pub fn endpoint_labels(endpoint: &Endpoint, authority: Option<&str>, is_local: b
 
 fn target_labels(labels: Labels, addr: SocketAddr) -> Labels {
     labels.with("target_addr", addr).with("target_ip", addr.ip()).with("target_port", addr.port())
-}
-
-/// The gauges of pending and of ready endpoints.
-pub fn balancer(registry: &Registry, kind: &str, backend: &BackendRef<'_>) -> (Gauge, Gauge) {
-    let family = if kind == "tcp" { &TCP_ENDPOINTS } else { &HTTP_ENDPOINTS };
-    let labels = backend.parent.parent_labels().join(&backend.meta.backend_labels());
-    let labels = labels.with("logical", backend.path).with("concrete", backend.path);
-    let gauge = |state| registry.gauge(family, labels.clone().with("endpoint_state", state));
-    (gauge("pending"), gauge("ready"))
 }
 
 pub fn route_histogram_labels(parent: &Meta, route: &Meta) -> Labels {

@@ -5,13 +5,16 @@ mod context;
 mod serve;
 mod target;
 
+mod backend;
 mod endpoint;
+mod hash_key;
 mod http;
 mod router;
 
 mod opaque;
 
 mod metrics;
+mod metrics_balancer;
 
 pub use context::Context;
 pub use serve::serve;

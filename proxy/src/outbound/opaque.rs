@@ -74,7 +74,7 @@ fn check(filters: &[ConnectionFilter]) -> io::Result<()> {
 async fn connect(backend: &ConnectionBackend) -> io::Result<(Stream, Pending)> {
     let since = Instant::now();
     loop {
-        let member = match backend.to.pick(since).await {
+        let member = match backend.to.pick(None, since).await {
             Ok(member) => member.ok_or_else(|| io::Error::other("the route has no backend"))?,
             Err(PickError::FailFast) => return Err(Failure::FailFast.into()),
             Err(PickError::Full) => return Err(Failure::LoadShed.into()),

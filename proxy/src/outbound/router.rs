@@ -2,16 +2,19 @@
 //! policy changes and not when a request comes.
 
 use super::{
+    backend::{BackendRef, BalancerKind},
     endpoint::{HttpEndpoint, TcpEndpoint},
     metrics::{self, route_families},
-    target::{BackendRef, Worker},
+    target::Worker,
 };
 use crate::{
-    balance::{Balancer, Member, Peer, PickError, random_below},
+    balance::{Balancer, Member, Peer, PickError, Picked, random_below},
     control::model::{
         Endpoint, Meta,
         filter::{ConnectionFilter, Filter},
-        outbound::{Backend, BackendKind, Distribution, Http, HttpPolicy, Load, Opaque, Policy, Protocol},
+        outbound::{
+            Backend, BackendKind, Distribution, FailureAccrual, Hash, Http, HttpPolicy, Load, Opaque, Policy, Protocol,
+        },
         route::Route,
     },
     http::stats::StreamStats,
@@ -45,6 +48,8 @@ pub struct HttpRule {
 
 pub struct HttpBackend {
     pub to: To<HttpEndpoint>,
+    /// What requests are spread over endpoints by, if not by load.
+    pub hash: Option<Arc<Hash>>,
     pub filters: Vec<Filter>,
     pub requests: Counter,
     pub stats: Arc<StreamStats>,
@@ -98,9 +103,11 @@ impl Router {
     pub fn connections(&self, worker: &Arc<Worker>) -> &[ConnectionRules] {
         self.connections.get_or_init(|| {
             let parent = &self.policy.parent;
-            let routes = match &self.policy.protocol {
-                Protocol::Detect { opaque: Opaque { routes }, .. } | Protocol::Opaque(Opaque { routes }) => routes,
-                Protocol::Tls(tls) => &tls.routes,
+            let (kind, routes) = match &self.policy.protocol {
+                Protocol::Detect { opaque: Opaque { routes }, .. } | Protocol::Opaque(Opaque { routes }) => {
+                    (BalancerKind::Tcp, routes)
+                }
+                Protocol::Tls(tls) => (BalancerKind::Tls, &tls.routes),
                 Protocol::Http1(_) | Protocol::Http2(_) | Protocol::Grpc(_) | Protocol::Invalid(_) => {
                     return Vec::new();
                 }
@@ -109,7 +116,7 @@ impl Router {
                 meta: route.meta.clone(),
                 filters: route.filters.clone(),
                 backends: Choice::new(&route.distribution, |backend| ConnectionBackend {
-                    to: To::tcp(worker, parent, &backend.backend),
+                    to: To::tcp(worker, kind, parent, &backend.backend),
                     filters: backend.filters.clone(),
                 }),
             });
@@ -121,7 +128,8 @@ impl Router {
 impl HttpRoutes {
     fn new(worker: &Arc<Worker>, parent: &Arc<Meta>, http: &Http) -> Self {
         let rules_of = |route: &Route<HttpPolicy>| {
-            let rule = |policy: &HttpPolicy| HttpRule::new(worker, parent, &route.meta, policy);
+            let accrual = http.failure_accrual.as_ref();
+            let rule = |policy: &HttpPolicy| HttpRule::new(worker, parent, &route.meta, policy, accrual);
             route.rules.iter().map(|r| rule(&r.policy)).collect()
         };
         Self {
@@ -133,7 +141,13 @@ impl HttpRoutes {
 }
 
 impl HttpRule {
-    fn new(worker: &Arc<Worker>, parent: &Arc<Meta>, route: &Arc<Meta>, policy: &HttpPolicy) -> Self {
+    fn new(
+        worker: &Arc<Worker>,
+        parent: &Arc<Meta>,
+        route: &Arc<Meta>,
+        policy: &HttpPolicy,
+        accrual: Option<&Arc<FailureAccrual>>,
+    ) -> Self {
         let registry = &worker.context.metrics;
         let families = route_families(policy.is_grpc);
         let stats = |labels, families| StreamStats::new(registry, labels, policy.is_grpc, families);
@@ -141,7 +155,8 @@ impl HttpRule {
             let labels =
                 parent.parent_labels().join(&route.route_labels()).join(&backend.backend.meta.backend_labels());
             HttpBackend {
-                to: To::http(worker, parent, &backend.backend),
+                to: To::http(worker, parent, &backend.backend, accrual),
+                hash: backend.backend.hash().cloned(),
                 filters: backend.filters.clone(),
                 requests: registry.counter(families.backend_requests, labels.clone()),
                 stats: stats(labels, &families.backend_response),
@@ -153,45 +168,44 @@ impl HttpRule {
 }
 
 impl To<HttpEndpoint> {
-    fn http(worker: &Arc<Worker>, parent: &Arc<Meta>, backend: &Backend) -> Self {
+    fn http(
+        worker: &Arc<Worker>,
+        parent: &Arc<Meta>,
+        backend: &Backend,
+        accrual: Option<&Arc<FailureAccrual>>,
+    ) -> Self {
         Self::new(
-            parent,
-            backend,
+            BackendRef { kind: BalancerKind::Http, parent, backend, accrual },
             |r| worker.http_balancer(r),
-            |endpoint, r| {
-                let peer = HttpEndpoint::new(&worker.context, endpoint, None);
-                Member::alone(peer, &worker.settings(r, "http"))
-            },
+            |endpoint| HttpEndpoint::new(&worker.context, endpoint, None),
+            worker,
         )
     }
 }
 
 impl To<TcpEndpoint> {
-    fn tcp(worker: &Arc<Worker>, parent: &Arc<Meta>, backend: &Backend) -> Self {
+    fn tcp(worker: &Arc<Worker>, kind: BalancerKind, parent: &Arc<Meta>, backend: &Backend) -> Self {
         Self::new(
-            parent,
-            backend,
+            BackendRef { kind, parent, backend, accrual: None },
             |r| worker.tcp_balancer(r),
-            |endpoint, r| {
-                let peer = TcpEndpoint::new(&worker.context, endpoint, None);
-                Member::alone(peer, &worker.settings(r, "tcp"))
-            },
+            |endpoint| TcpEndpoint::new(&worker.context, endpoint, None),
+            worker,
         )
     }
 }
 
 impl<P: Peer> To<P> {
     fn new(
-        parent: &Arc<Meta>,
-        backend: &Backend,
+        backend: BackendRef<'_>,
         balancer: impl FnOnce(&BackendRef<'_>) -> Arc<Balancer<P>>,
-        forward: impl FnOnce(&Arc<Endpoint>, &BackendRef<'_>) -> Member<P>,
+        forward: impl FnOnce(&Arc<Endpoint>) -> P,
+        worker: &Worker,
     ) -> Self {
-        let of = |path, load| BackendRef { parent, meta: &backend.meta, path, load };
-        match &backend.kind {
-            BackendKind::Balancer { path, load } => Self::Balancer(balancer(&of(path, *load))),
+        match &backend.backend.kind {
+            BackendKind::Balancer { .. } => Self::Balancer(balancer(&backend)),
             BackendKind::Forward(endpoint) => {
-                Self::Forward(Arc::new(forward(endpoint, &of(&Arc::from(""), Load::DEFAULT))))
+                let settings = worker.context.settings(backend.kind, Load::DEFAULT);
+                Self::Forward(Arc::new(Member::alone(endpoint.addr, forward(endpoint), settings)))
             }
             BackendKind::Fail => Self::Nowhere,
         }
@@ -205,11 +219,11 @@ impl<P: Peer> To<P> {
         }
     }
 
-    /// The endpoint for a request that came at `since`; `Ok(None)` where there is no backend.
-    pub async fn pick(&self, since: Instant) -> Result<Option<Arc<Member<P>>>, PickError> {
+    /// The endpoint for a request with this key that came at `since`; `Ok(None)` where there is no backend.
+    pub async fn pick(&self, key: Option<u64>, since: Instant) -> Result<Option<Picked<P>>, PickError> {
         match self {
-            Self::Balancer(balancer) => balancer.pick(since).await.map(Some),
-            Self::Forward(member) => Ok(Some(member.clone())),
+            Self::Balancer(balancer) => balancer.pick(key, since).await.map(Some),
+            Self::Forward(member) => Ok(Some(Picked::only(member.clone()))),
             Self::Nowhere => Ok(None),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -68,7 +68,7 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
     let mut stream = Stream::plain(tcp);
     stream.set_sensor(target.accept_metrics.open());
     match version {
-        Some(version) => http(worker, target, stream, version, drain).await,
+        Some(version) => http(worker, target, stream, version, peer.ip(), drain).await,
         None => opaque::forward(worker, &target, stream, drain).await,
     }
 }
@@ -78,9 +78,10 @@ async fn http(
     target: Arc<Target>,
     stream: Stream,
     version: HttpVersion,
+    client: IpAddr,
     drain: drain::Watch,
 ) -> io::Result<()> {
-    let service = Arc::new(HttpService::new(worker.clone(), target, version, drain.clone()));
+    let service = Arc::new(HttpService::new(worker.clone(), target, version, client, drain.clone()));
     let served = match version {
         HttpVersion::Http1 => server::serve_http1(stream, service, drain).await,
         HttpVersion::Http2 => {

@@ -2,19 +2,17 @@
 //! balancers, and the connections behind these, kept for a while after the last user.
 
 use super::{
+    backend::{BackendRef, BalancerKey},
     context::Context,
     endpoint::{HttpEndpoint, TcpEndpoint},
     metrics::{self, ErrorCounters},
     router::Router,
 };
 use crate::{
-    balance::{Backoff, Balancer, Settings},
+    balance::{Balancer, Peer, Pool},
     control::{
-        DiscoveryError, Endpoints, OutboundTarget,
-        model::{
-            Meta,
-            outbound::{Load, Policy},
-        },
+        DiscoveryError, OutboundTarget,
+        model::{Endpoint, outbound::Policy},
     },
     idle_cache::IdleCache,
     transport::sensor::TransportMetrics,
@@ -32,9 +30,6 @@ pub struct Worker {
     http: Mutex<HashMap<BalancerKey, Weak<Balancer<HttpEndpoint>>>>,
     tcp: Mutex<HashMap<BalancerKey, Weak<Balancer<TcpEndpoint>>>>,
 }
-
-/// Backends that differ in none of these share a balancer and its connections: parent, backend, path, load.
-type BalancerKey = (Arc<Meta>, Arc<Meta>, Arc<str>, String);
 
 pub struct Target {
     pub orig_dst: SocketAddr,
@@ -70,57 +65,39 @@ impl Worker {
 
 impl Worker {
     pub fn http_balancer(self: &Arc<Self>, backend: &BackendRef<'_>) -> Arc<Balancer<HttpEndpoint>> {
-        let mut balancers = lock(&self.http);
         let context = self.context.clone();
-        let authority = backend.path.clone();
-        find_or_make(&mut balancers, backend, || {
-            let settings = self.settings(backend, "http");
-            Balancer::new(self.endpoints(backend), settings, move |endpoint| {
-                HttpEndpoint::new(&context, endpoint, Some(&authority))
-            })
-        })
+        let authority = backend.path();
+        self.balancer(&self.http, backend, move |endpoint| HttpEndpoint::new(&context, endpoint, Some(&authority)))
     }
 
     pub fn tcp_balancer(self: &Arc<Self>, backend: &BackendRef<'_>) -> Arc<Balancer<TcpEndpoint>> {
-        let mut balancers = lock(&self.tcp);
         let context = self.context.clone();
-        let authority = backend.path.clone();
-        find_or_make(&mut balancers, backend, || {
-            let settings = self.settings(backend, "tcp");
-            Balancer::new(self.endpoints(backend), settings, move |endpoint| {
-                TcpEndpoint::new(&context, endpoint, Some(&authority))
-            })
-        })
+        let authority = backend.path();
+        self.balancer(&self.tcp, backend, move |endpoint| TcpEndpoint::new(&context, endpoint, Some(&authority)))
     }
 
-    fn endpoints(&self, backend: &BackendRef<'_>) -> Endpoints {
-        self.context.control.endpoints(backend.path)
-    }
-
-    /// How endpoints of a backend are balanced, or treated when there is only one place to go.
-    pub fn settings(&self, backend: &BackendRef<'_>, kind: &str) -> Settings {
-        let direction = self.context.direction();
-        let queue = if kind == "tcp" { direction.tcp_queue } else { direction.http_queue };
-        let (pending, ready) = metrics::balancer(&self.context.metrics, kind, backend);
-        let backoff = &direction.connect_backoff;
-        Settings {
-            load: backend.load,
-            backoff: Backoff { min: backoff.min, max: backoff.max, jitter: f64::from(backoff.jitter) },
-            failfast: queue.failfast_timeout,
-            waiting_max: queue.capacity,
-            pending,
-            ready,
+    fn balancer<P: Peer>(
+        &self,
+        balancers: &Mutex<HashMap<BalancerKey, Weak<Balancer<P>>>>,
+        backend: &BackendRef<'_>,
+        make: impl Fn(&Arc<Endpoint>) -> P + Send + 'static,
+    ) -> Arc<Balancer<P>> {
+        let mut balancers = lock(balancers);
+        let key = backend.key();
+        if let Some(balancer) = balancers.get(&key).and_then(Weak::upgrade) {
+            return balancer;
         }
+        balancers.retain(|_, balancer| balancer.strong_count() > 0);
+        let endpoints = self.context.control.endpoints(&backend.path());
+        let pool = self.context.pools.get(&key, || {
+            let pool = Pool::new(self.context.balancer_settings(backend));
+            pool.count(&endpoints);
+            pool
+        });
+        let balancer = Balancer::new(pool, endpoints, make);
+        balancers.insert(key, Arc::downgrade(&balancer));
+        balancer
     }
-}
-
-/// A backend as its route names it.
-pub struct BackendRef<'a> {
-    pub parent: &'a Arc<Meta>,
-    pub meta: &'a Arc<Meta>,
-    /// `name:port`; empty when the backend is one fixed endpoint.
-    pub path: &'a Arc<str>,
-    pub load: Load,
 }
 
 impl Target {
@@ -137,21 +114,6 @@ impl Target {
         }
         router.clone()
     }
-}
-
-fn find_or_make<P>(
-    balancers: &mut HashMap<BalancerKey, Weak<Balancer<P>>>,
-    backend: &BackendRef<'_>,
-    make: impl FnOnce() -> Arc<Balancer<P>>,
-) -> Arc<Balancer<P>> {
-    let key = (backend.parent.clone(), backend.meta.clone(), backend.path.clone(), format!("{:?}", backend.load));
-    if let Some(balancer) = balancers.get(&key).and_then(Weak::upgrade) {
-        return balancer;
-    }
-    balancers.retain(|_, balancer| balancer.strong_count() > 0);
-    let balancer = make();
-    balancers.insert(key, Arc::downgrade(&balancer));
-    balancer
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

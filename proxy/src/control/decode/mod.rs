@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod filter;
+pub mod hash;
 pub mod inbound;
 pub mod outbound;
 pub mod profile;

@@ -209,7 +209,7 @@ fn backend(wire: wire::Backend) -> Result<Backend, Invalid> {
             use wire::backend::endpoint_discovery::Kind as Discovery;
             match balancer.discovery.and_then(|d| d.kind) {
                 Some(Discovery::Dst(dst)) => {
-                    BackendKind::Balancer { path: dst.path.into(), load: load(balancer.load)? }
+                    BackendKind::Balancer { path: dst.path.into(), load: load(balancer.load)?, hash: None }
                 }
                 None => return Err(Invalid::missing("endpoint discovery")),
             }

@@ -91,14 +91,14 @@ pub struct Backoff {
     pub respect_retry_after: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FailureAccrual {
     pub kind: AccrualKind,
     /// Breakers leave at least this many endpoints in.
     pub min_ready_endpoints: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AccrualKind {
     Consecutive {
         max_failures: u32,
@@ -148,6 +148,8 @@ pub enum BackendKind {
     Balancer {
         path: Arc<str>,
         load: Load,
+        /// Requests with the same key go to the same endpoint.
+        hash: Option<Arc<Hash>>,
     },
     /// A kind that this proxy does not know: requests fail with 502.
     Fail,
@@ -165,6 +167,23 @@ pub struct Penalty {
     pub penalty: Duration,
     pub max_retry_after: Duration,
     pub decay: Duration,
+}
+
+/// How a balancer goes by what requests say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hash {
+    pub source: HashSource,
+    /// No endpoint takes more than this many times the mean of the requests in flight.
+    pub load_factor: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum HashSource {
+    Header(http::HeaderName),
+    Cookie(Box<str>),
+    Query(Box<str>),
+    /// The address of the application's client.
+    SourceAddress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +210,15 @@ pub struct ConnectionRoute {
     pub snis: Vec<HostMatch>,
     pub filters: Vec<ConnectionFilter>,
     pub distribution: Distribution<ConnectionBackend>,
+}
+
+impl Backend {
+    pub fn hash(&self) -> Option<&Arc<Hash>> {
+        match &self.kind {
+            BackendKind::Balancer { hash, .. } => hash.as_ref(),
+            BackendKind::Forward(_) | BackendKind::Fail => None,
+        }
+    }
 }
 
 impl Load {

@@ -1,0 +1,306 @@
+//! What all workers know together of one balancer: which endpoints are taken out, who waits, whether requests fail at
+//! once, and what is counted. Connections and the choice are each worker's own.
+
+use super::{
+    breaker::{Breaker, Outcome, Ticket, Verdict},
+    load::Load,
+    stats::Stats,
+};
+use crate::control::{
+    Endpoints,
+    model::{
+        endpoint::{EndpointSet, SetState},
+        outbound::{self, Backoff, FailureAccrual},
+    },
+};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+
+#[derive(Clone)]
+pub struct Settings {
+    pub load: outbound::Load,
+    /// Between attempts to connect to an endpoint that could not be reached.
+    pub backoff: Backoff,
+    pub failfast: Duration,
+    /// How many requests may wait for an endpoint.
+    pub waiting_max: usize,
+    pub accrual: Option<Arc<FailureAccrual>>,
+    /// Present where requests choose their endpoint by a key: how much more than its share one may take.
+    pub load_factor: Option<f64>,
+    /// Absent where there is only one place to go.
+    pub stats: Option<Stats>,
+}
+
+pub struct Pool {
+    pub settings: Settings,
+    /// The endpoints that any worker has.
+    standings: Mutex<HashMap<SocketAddr, Weak<Standing>>>,
+    /// No endpoint has been ready for the failfast time: fail at once until one is.
+    is_failing: AtomicBool,
+    waiting: AtomicUsize,
+    /// An endpoint has become ready or unready, or the set has changed.
+    pub changed: Notify,
+    counter: Mutex<Option<tokio::task::AbortHandle>>,
+}
+
+/// One endpoint as all workers see it.
+pub struct Standing {
+    pool: Arc<Pool>,
+    breaker: Option<Breaker>,
+    /// Shared where the load of all workers decides.
+    load: Option<Arc<Load>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Workers that can send requests to it, and workers that could not connect.
+    ready: u32,
+    failing: u32,
+    is_counted_ready: bool,
+}
+
+/// A request that the breaker has let through. Dropped without a word, it says nothing about the endpoint.
+pub struct Permit {
+    standing: Arc<Standing>,
+    ticket: Option<Ticket>,
+}
+
+impl Pool {
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            standings: Mutex::default(),
+            is_failing: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            changed: Notify::new(),
+            counter: Mutex::default(),
+        })
+    }
+
+    /// Counts the endpoint set and its changes from now on.
+    pub fn count(&self, endpoints: &Endpoints) {
+        let Some(stats) = self.settings.stats.clone() else { return };
+        let mut watch = endpoints.watch();
+        let task = tokio::spawn(async move {
+            let mut known = None;
+            loop {
+                let set = watch.borrow_and_update().clone();
+                count_update(&stats, known.as_deref(), &set);
+                known = (set.state != SetState::Pending).then_some(set);
+                if watch.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        *lock(&self.counter) = Some(task.abort_handle());
+    }
+
+    pub fn standing(self: &Arc<Self>, addr: SocketAddr) -> Arc<Standing> {
+        let mut standings = lock(&self.standings);
+        if let Some(standing) = standings.get(&addr).and_then(Weak::upgrade) {
+            return standing;
+        }
+        standings.retain(|_, standing| standing.strong_count() > 0);
+        let standing = Standing::new(self.clone());
+        standings.insert(addr, Arc::downgrade(&standing));
+        standing
+    }
+
+    #[inline]
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Relaxed)
+    }
+
+    pub fn set_failing(&self, is_failing: bool) {
+        if self.is_failing.swap(is_failing, Relaxed) == is_failing {
+            return;
+        }
+        match (&self.settings.stats, is_failing) {
+            (Some(stats), true) => stats.gate_shut(),
+            (Some(stats), false) => stats.gate_opened(),
+            (None, _) => {}
+        }
+    }
+
+    /// A place among the requests that wait for an endpoint, if there is one.
+    pub fn wait(&self) -> Option<Waiting<'_>> {
+        let before = self.waiting.fetch_add(1, Relaxed);
+        if let Some(stats) = &self.settings.stats {
+            stats.waiting.incr();
+        }
+        let waiting = Waiting(self);
+        (before < self.settings.waiting_max).then_some(waiting)
+    }
+
+    /// Takes an endpoint out, unless too few would be left.
+    fn eject(&self, standing: &Standing, breaker: &Breaker, ticket: Ticket, now: Instant) -> bool {
+        // One at a time, or two could each leave just enough.
+        let standings = lock(&self.standings);
+        let others = standings.values().filter_map(Weak::upgrade);
+        let left = others.filter(|other| !std::ptr::eq(&**other, standing) && other.is_usable()).count();
+        let min = self.settings.accrual.as_ref().map_or(0, |accrual| accrual.min_ready_endpoints);
+        left >= min as usize && breaker.eject(ticket, now)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(counter) = self.counter.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            counter.abort();
+        }
+    }
+}
+
+fn count_update(stats: &Stats, known: Option<&EndpointSet>, set: &EndpointSet) {
+    match (set.state, known) {
+        (SetState::Pending, _) => return,
+        (SetState::DoesNotExist, _) => stats.does_not_exist.incr(),
+        (SetState::Exists, None) => stats.resets.incr(),
+        (SetState::Exists, Some(known)) => {
+            if set.endpoints.iter().any(|(addr, endpoint)| known.endpoints.get(addr) != Some(endpoint)) {
+                stats.adds.incr();
+            }
+            if known.endpoints.keys().any(|addr| !set.endpoints.contains_key(addr)) {
+                stats.removes.incr();
+            }
+        }
+    }
+    stats.members.set(i64::try_from(set.endpoints.len()).unwrap_or(i64::MAX));
+}
+
+impl Standing {
+    fn new(pool: Arc<Pool>) -> Arc<Self> {
+        let Settings { accrual, load_factor, load, stats, .. } = &pool.settings;
+        if let Some(stats) = stats {
+            stats.pending.incr();
+        }
+        Arc::new(Self {
+            breaker: accrual.clone().map(|accrual| Breaker::new(accrual, Instant::now())),
+            load: load_factor.is_some().then(|| Load::new(*load)),
+            counts: Mutex::default(),
+            pool,
+        })
+    }
+
+    pub fn load(&self) -> Arc<Load> {
+        self.load.clone().unwrap_or_else(|| Load::new(self.pool.settings.load))
+    }
+
+    /// Err: when the endpoint may be tried; none while that depends on another request.
+    #[inline]
+    pub fn is_open(&self, now: Instant) -> Result<(), Option<Instant>> {
+        self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.is_open(now))
+    }
+
+    /// Leave to send a request. Err: the endpoint takes none now.
+    pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Option<Permit>, ()> {
+        let Some(breaker) = &self.breaker else { return Ok(None) };
+        let ticket = breaker.admit(now).ok_or(())?;
+        Ok(Some(Permit { standing: self.clone(), ticket: Some(ticket) }))
+    }
+
+    /// One worker's view has changed: by so much each, ready and failing.
+    pub fn shift(&self, ready: i32, failing: i32) {
+        let mut counts = lock(&self.counts);
+        counts.ready = counts.ready.saturating_add_signed(ready);
+        counts.failing = counts.failing.saturating_add_signed(failing);
+        self.count(&mut counts);
+    }
+
+    fn count(&self, counts: &mut Counts) {
+        let is_ready = counts.ready > 0 && !self.is_out();
+        if std::mem::replace(&mut counts.is_counted_ready, is_ready) == is_ready {
+            return;
+        }
+        let Some(stats) = &self.pool.settings.stats else { return };
+        let (more, less) = if is_ready { (&stats.ready, &stats.pending) } else { (&stats.pending, &stats.ready) };
+        more.incr();
+        less.decr();
+    }
+
+    fn is_out(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_out)
+    }
+
+    /// In, and not known to be out of reach.
+    fn is_usable(&self) -> bool {
+        let counts = lock(&self.counts);
+        !self.is_out() && (counts.ready > 0 || counts.failing == 0)
+    }
+
+    /// The breaker has moved: whoever waits must look again.
+    fn moved(&self) {
+        let is_out = self.is_out();
+        self.count(&mut lock(&self.counts));
+        if !is_out {
+            self.pool.set_failing(false);
+        }
+        self.pool.changed.notify_waiters();
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        if let Some(stats) = &self.pool.settings.stats {
+            let counts = self.counts.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if counts.is_counted_ready { stats.ready.decr() } else { stats.pending.decr() }
+        }
+    }
+}
+
+impl Permit {
+    /// Whether the endpoint's return depends on this request.
+    pub fn is_probe(&self) -> bool {
+        self.ticket.is_some_and(|ticket| ticket.is_probe)
+    }
+
+    /// What the request says about the endpoint; `hint` is how long it asked to be spared.
+    pub fn end(mut self, outcome: Outcome, hint: Option<Duration>) {
+        let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.standing.breaker) else { return };
+        let now = Instant::now();
+        match breaker.judge(ticket, outcome, hint, now) {
+            Verdict::Unchanged => {}
+            Verdict::Moved => self.standing.moved(),
+            Verdict::Due => {
+                if self.standing.pool.eject(&self.standing, breaker, ticket, now) {
+                    self.standing.moved();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let (Some(ticket), Some(breaker)) = (self.ticket, &self.standing.breaker)
+            && breaker.give_back(ticket, Instant::now())
+        {
+            self.standing.moved();
+        }
+    }
+}
+
+/// One request that waits for an endpoint.
+pub struct Waiting<'a>(&'a Pool);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+        if let Some(stats) = &self.0.settings.stats {
+            stats.waiting.decr();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

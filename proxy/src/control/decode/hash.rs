@@ -1,0 +1,104 @@
+//! By what keys balancers choose, from the overlay. Applied to a policy that has just been decoded.
+
+use super::Invalid;
+use crate::control::{
+    model::outbound::{BackendKind, Distribution, Hash, HashSource, Http, Policy, Protocol},
+    overlay,
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What a policy that names none, or none that makes sense, gets.
+const LOAD_FACTOR: f64 = 1.25;
+
+type ByPath<'a> = HashMap<&'a str, Arc<Hash>>;
+
+pub fn apply(policy: &mut Policy, balancers: &[overlay::Balancer]) -> Result<(), Invalid> {
+    let mut by_path = ByPath::new();
+    for balancer in balancers {
+        if let Some(source) = balancer.hash.as_ref().and_then(|hash| hash.source.as_ref()) {
+            let load_factor = if balancer.load_factor >= 1.0 { balancer.load_factor } else { LOAD_FACTOR };
+            by_path.insert(&balancer.path, Arc::new(Hash { source: self::source(source)?, load_factor }));
+        }
+    }
+    if by_path.is_empty() {
+        return Ok(());
+    }
+    match &mut policy.protocol {
+        Protocol::Detect { http1, http2, .. } => {
+            apply_http(http1, &by_path);
+            apply_http(http2, &by_path);
+        }
+        Protocol::Http1(http) | Protocol::Http2(http) | Protocol::Grpc(http) => apply_http(http, &by_path),
+        Protocol::Opaque(_) | Protocol::Tls(_) | Protocol::Invalid(_) => {}
+    }
+    Ok(())
+}
+
+fn source(source: &overlay::HashSource) -> Result<HashSource, Invalid> {
+    use overlay::HashSource as Wire;
+    let named = |what, name: &str| match name {
+        "" => Err(Invalid::missing(what)),
+        name => Ok(name.into()),
+    };
+    Ok(match source {
+        Wire::Header(name) => HashSource::Header(
+            name.parse().map_err(|_| Invalid::bad("header name of a balancer's key", format_args!("{name:?}")))?,
+        ),
+        Wire::Cookie(name) => HashSource::Cookie(named("cookie of a balancer's key", name)?),
+        Wire::QueryParameter(name) => HashSource::Query(named("query parameter of a balancer's key", name)?),
+        Wire::SourceAddress(_) => HashSource::SourceAddress,
+    })
+}
+
+/// Nobody else holds what has just been decoded, so that all of it can be changed in place.
+fn apply_http(http: &mut Http, by_path: &ByPath<'_>) {
+    for route in Arc::get_mut(&mut http.routes).into_iter().flatten() {
+        for rule in &mut route.rules {
+            let backends: Vec<_> = match &mut rule.policy.distribution {
+                Distribution::Empty => continue,
+                Distribution::FirstAvailable(list) => Arc::get_mut(list).into_iter().flatten().collect(),
+                Distribution::RandomAvailable(list) => {
+                    Arc::get_mut(list).into_iter().flatten().map(|(backend, _)| backend).collect()
+                }
+            };
+            for backend in backends.into_iter().filter_map(|b| Arc::get_mut(&mut b.backend)) {
+                if let BackendKind::Balancer { path, hash, .. } = &mut backend.kind {
+                    *hash = by_path.get(&**path).cloned();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{decode::outbound, testing::balanced};
+
+    fn decoded(source: overlay::HashSource, load_factor: f64) -> Result<Option<Arc<Hash>>, Invalid> {
+        let hash = Some(overlay::HashKey { source: Some(source) });
+        let balancer = overlay::Balancer { path: "web:80".into(), hash, load_factor };
+        let mut policy = outbound::policy(balanced("web", "web:80"))?;
+        apply(&mut policy, &[balancer])?;
+        let Protocol::Http1(http) = &policy.protocol else { panic!("{policy:?}") };
+        let Distribution::FirstAvailable(list) = &http.routes[0].rules[0].policy.distribution else { panic!() };
+        let BackendKind::Balancer { hash, .. } = &list[0].backend.kind else { panic!() };
+        Ok(hash.clone())
+    }
+
+    #[test]
+    fn the_balancer_of_the_path_goes_by_the_key() {
+        let hash = decoded(overlay::HashSource::Header("X-User".into()), 2.0).unwrap().expect("a hash");
+        assert_eq!(*hash, Hash { source: HashSource::Header("x-user".parse().unwrap()), load_factor: 2.0 });
+        let hash = decoded(overlay::HashSource::Cookie("id".into()), f64::NAN).unwrap().expect("a hash");
+        assert_eq!(*hash, Hash { source: HashSource::Cookie("id".into()), load_factor: LOAD_FACTOR });
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_says_so() {
+        let error = decoded(overlay::HashSource::Header("no header".into()), 1.0).unwrap_err();
+        assert_eq!(error.to_string(), "bad header name of a balancer's key: \"no header\"");
+        let error = decoded(overlay::HashSource::QueryParameter(String::new()), 1.0).unwrap_err();
+        assert_eq!(error.to_string(), "query parameter of a balancer's key is missing");
+    }
+}
