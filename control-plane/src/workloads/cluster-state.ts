@@ -69,7 +69,8 @@ export class ClusterState {
         throw cause;
       }
     };
-    this.#sources.push({ kind, apply: guarded, options, known: new Set() });
+    const serve = (isServed: boolean) => this.#tell(options.served?.(isServed) ?? []);
+    this.#sources.push({ kind, apply: guarded, serve, options, known: new Set() });
   }
 
   /** Runs before the subscribers of the topics are woken. */

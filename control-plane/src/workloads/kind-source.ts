@@ -5,10 +5,13 @@
 import { type Kind, type KubeObject, MeshError, objectKey, splitKey } from '@tulle/api';
 import { type Client, startReflector } from '@tulle/client';
 import type { Logger } from '../logger.ts';
+import type { Topic } from './workload-index.ts';
 
 export interface WatchOptions {
   /** The cluster may lack the kind, get it later and lose it. */
   isOptional?: boolean;
+  /** Told whether the cluster has the optional kind, when that changes; returns the topics whose answers may change. */
+  served?: (isServed: boolean) => Iterable<Topic>;
   /** What could not be read of an object that is in force all the same; each is told once. */
   problems?: (object: KubeObject) => readonly string[];
 }
@@ -17,6 +20,8 @@ export interface KindSource {
   kind: Kind;
   /** @throws when the object cannot be read; it then counts as deleted. */
   apply: (type: 'set' | 'delete', object: KubeObject) => void;
+  /** Whether the cluster has the kind, when that changes. */
+  serve: (isServed: boolean) => void;
   options: WatchOptions;
   /** Keys of the objects that the index was given. */
   known: Set<string>;

@@ -27,7 +27,9 @@ async function prepare(t: TestContext) {
     heard.push(`${type} ${object.metadata.name}`);
     for (const resume of waiters.splice(0)) resume();
   };
-  const source = { kind: WIDGETS, apply, options: { isOptional: true }, known: new Set<string>() };
+  const served: boolean[] = [];
+  const serve = (isServed: boolean) => void served.push(isServed);
+  const source = { kind: WIDGETS, apply, serve, options: { isOptional: true }, known: new Set<string>() };
   const until = async (...events: string[]) => {
     while (!events.every((event) => heard.includes(event))) {
       await new Promise<void>((resolve) => waiters.push(resolve));
@@ -35,7 +37,7 @@ async function prepare(t: TestContext) {
     return heard.splice(0);
   };
   const start = () => startOptionalKinds(client, [source], logger, stop.signal, 10);
-  return { kubernetes, client, stop, start, until, heard };
+  return { kubernetes, client, stop, start, until, heard, served };
 }
 
 test('reads what is served before it is ready', async (t) => {
@@ -46,7 +48,7 @@ test('reads what is served before it is ready', async (t) => {
 });
 
 test('watches a kind that comes later, deletes its objects when it goes, and takes it up again', async (t) => {
-  const { kubernetes, start, heard, until } = await prepare(t);
+  const { kubernetes, start, heard, until, served } = await prepare(t);
   await start();
   assert.deepEqual(heard, []);
   kubernetes.put(WIDGETS, widget('a'));
@@ -56,6 +58,7 @@ test('watches a kind that comes later, deletes its objects when it goes, and tak
   assert.deepEqual((await until('delete a', 'delete b')).sort(), ['delete a', 'delete b']);
   kubernetes.serve(WIDGETS);
   await until('set a', 'set b');
+  assert.deepEqual(served, [true, false, true]);
 });
 
 test('takes another version where the one it wants is not served', async (t) => {

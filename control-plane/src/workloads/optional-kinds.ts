@@ -89,6 +89,7 @@ async function update(
     watched.stop = stop;
     watched.version = found.apiVersion;
     logger.info(fields, 'kind is served');
+    source.serve(true);
     const until = AbortSignal.any([signal, stop.signal]);
     watched.synced = startKindSource(client, { ...source, kind: found }, logger, until).catch((cause) => {
       // What was stopped for another version, or for none, is not waited for.
@@ -103,5 +104,6 @@ async function update(
     watched.version = undefined;
     watched.synced = undefined;
     forget(source);
+    source.serve(false);
   }
 }
