@@ -15,6 +15,7 @@ pub mod http;
 mod idle_cache;
 pub mod inbound;
 pub mod init;
+pub mod log_limit;
 pub mod logging;
 pub mod metrics;
 pub mod outbound;

@@ -1,6 +1,6 @@
 //! The policies of this pod's ports. A port has the default policy until the control plane says otherwise.
 
-use super::decode::inbound::{DefaultProtocol, default_server, server};
+use super::decode::inbound::{DefaultProtocol, default_server, refusing, server};
 use super::model::inbound::{Authn, Network, ServerPolicy};
 use super::overlay;
 use super::stream::{Follow, Heard};
@@ -16,11 +16,14 @@ pub const WATCH_PORT: &str = "/io.linkerd.proxy.inbound.InboundServerPolicies/Wa
 pub(super) async fn run(follow: Follow<PortSpec>, policy: Arc<watch::Sender<Arc<ServerPolicy>>>) {
     let port = follow.request.port;
     let status = follow
-        .run(|heard: Heard<Server, overlay::InboundServer>| match server(heard.message) {
-            Ok(next) => {
-                policy.send_replace(Arc::new(next));
-            }
-            Err(error) => log::warn!(target: "policy", "kept the policy of port {port}: {error}"),
+        .run(|heard: Heard<Server, overlay::InboundServer>| {
+            let labels = heard.message.labels.clone();
+            let next = server(heard.message).unwrap_or_else(|error| {
+                // To go on with an older policy, or with the default one, may allow what the new one does not.
+                log::warn!(target: "policy", "port {port} refuses everybody, its policy is invalid: {error}");
+                refusing(&labels, &error.to_string())
+            });
+            policy.send_replace(Arc::new(next));
         })
         .await;
     log::warn!(target: "policy", "policy of port {port}: {}", super::describe(&status));

@@ -9,13 +9,14 @@ use super::{
 use crate::{
     control::model::{
         endpoint::Http2Params,
-        inbound::{Authz, ServerPolicy},
+        inbound::{Authz, RateLimit, ServerPolicy},
     },
     http::{h1_client::Http1Client, h2_client::Http2Client},
     metrics::Registry,
     transport::{connect::Connector, sensor::TransportMetrics},
 };
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -44,7 +45,7 @@ pub struct Class {
     tls: Tls,
     addr: SocketAddr,
     registry: Registry,
-    routes: Mutex<Vec<(RouteKey, Arc<RouteCounters>)>>,
+    routes: Mutex<HashMap<RouteKey, Arc<RouteCounters>>>,
 }
 
 /// Route, rule, and the address of the authorization in the policy, which the class keeps alive.
@@ -101,16 +102,15 @@ impl App {
         class
     }
 
-    /// The limiter of the policy's rate limit, which other workers use too.
-    pub fn limiter(&self, policy: &ServerPolicy) -> Option<Arc<RateLimiter>> {
-        let limit = policy.http()?.rate_limit.as_ref()?;
+    /// The limiter of a rate limit, which other workers use too.
+    pub fn limiter(&self, limit: &Arc<RateLimit>) -> Arc<RateLimiter> {
         let mut known = lock(&self.limiter);
         if let Some(limiter) = known.as_ref().filter(|l| l.is_for(limit)) {
-            return Some(limiter.clone());
+            return limiter.clone();
         }
         let limiter = self.limiters.get(self.addr, limit);
         *known = Some(limiter.clone());
-        Some(limiter)
+        limiter
     }
 }
 
@@ -119,14 +119,14 @@ impl Class {
     pub fn route(&self, route: usize, rule: usize, authz: &Authz) -> Option<Arc<RouteCounters>> {
         let key = (route, rule, std::ptr::from_ref(authz) as usize);
         let mut routes = lock(&self.routes);
-        if let Some((_, counters)) = routes.iter().find(|(k, _)| *k == key) {
+        if let Some(counters) = routes.get(&key) {
             return Some(counters.clone());
         }
         let http = self.policy.http()?;
         let of = http.routes.get(route)?;
         let policy = &of.rules.get(rule)?.policy;
         let counters = metrics::route(&self.registry, self.addr, &self.tls, &self.policy, &of.meta, policy, authz);
-        routes.push((key, counters.clone()));
+        routes.insert(key, counters.clone());
         Some(counters)
     }
 }

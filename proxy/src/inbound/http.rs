@@ -10,7 +10,7 @@ use super::{
 use crate::{
     control::model::{
         PeerId,
-        inbound::ServerPolicy,
+        inbound::{Protocol, ServerPolicy},
         route::{self, Found},
     },
     drain,
@@ -96,10 +96,10 @@ impl HttpService {
         let policy = class.policy.http().and_then(|h| Some(&h.routes.get(found.route)?.rules.get(found.rule)?.policy));
         let filters = policy.map_or(&[][..], |p| &p.filters);
         filters::apply_request(filters, &mut request, found.prefix_len)?;
-        if let Some(limiter) = self.app.limiter(&class.policy)
-            && !limiter.allows(self.client.id(), started)
+        if let Some(limit) = class.policy.http().and_then(|h| h.rate_limit.as_ref())
+            && let Err(scope) = self.app.limiter(limit).admit(self.client.id(), started)
         {
-            self.events(&class.policy).http_rate_limited(&self.client);
+            self.events(&class.policy).http_rate_limited(&self.client, &limit.meta, scope);
             return Err(Error::RateLimited);
         }
         counters.stats.request();
@@ -114,10 +114,14 @@ impl HttpService {
 
     fn authorize(&self, class: &Class, request: &Request<Body>) -> Result<(Arc<RouteCounters>, Found), Error> {
         let events = self.events(&class.policy);
-        let Some(http) = class.policy.http() else {
-            // The port has stopped being HTTP: connections that began as such end with their next request.
-            events.http_denied(&self.client, None);
-            return Err(Error::Unauthorized);
+        let http = match &class.policy.protocol {
+            Protocol::Invalid(reason) => return Err(Error::InvalidPolicy(reason.clone())),
+            _ => class.policy.http(),
+        };
+        let Some(http) = http else {
+            // The port has stopped being HTTP, so connections that began as such have no route any more.
+            events.http_no_route(&self.client);
+            return Err(Error::NoRoute);
         };
         let found = route::find(&http.routes, route::Request::new(request));
         let rule = found.and_then(|f| http.routes.get(f.route)?.rules.get(f.rule));
@@ -126,9 +130,12 @@ impl HttpService {
             return Err(Error::NoRoute);
         };
         let Some(authz) = rule.policy.check(self.client.addr.ip(), self.client.tls()) else {
-            events.http_denied(&self.client, Some(&rule.policy));
+            events.http_denied(&self.client, &rule.policy);
             return Err(Error::Unauthorized);
         };
+        if authz.is_audit() {
+            events.http_audited(&self.client, &rule.policy, authz);
+        }
         let counters = class.route(found.route, found.rule, authz).ok_or(Error::NoRoute)?;
         counters.allowed.incr();
         Ok((counters, found))

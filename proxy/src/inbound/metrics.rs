@@ -1,6 +1,10 @@
 //! What is counted about inbound traffic, and the label sets that it is counted under.
 
-use super::client::{Client, Tls};
+use super::{
+    client::{Client, Tls},
+    notes,
+    rate_limit::Scope,
+};
 use crate::{
     control::model::{
         Meta,
@@ -159,10 +163,15 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
-    pub fn http_denied(&self, client: &Client, rule: Option<&HttpPolicy>) {
-        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
-        let labels = rule.map_or(labels.clone(), |rule| labels.join(&rule.labels));
+    pub fn http_denied(&self, client: &Client, rule: &HttpPolicy) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&rule.labels);
+        notes::denied("request", client, &labels);
         self.registry.counter(&HTTP_DENY, labels).incr();
+    }
+
+    pub fn http_audited(&self, client: &Client, rule: &HttpPolicy, authz: &Authz) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&rule.labels);
+        notes::audited("request", client, &labels, authz);
     }
 
     pub fn http_no_route(&self, client: &Client) {
@@ -170,8 +179,9 @@ impl Events<'_> {
         self.registry.counter(&HTTP_NO_ROUTE, labels).incr();
     }
 
-    pub fn http_rate_limited(&self, client: &Client) {
+    pub fn http_rate_limited(&self, client: &Client, limit: &Meta, scope: Scope) {
         let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        let labels = labels.join(&limit.short_labels("ratelimit_")).with("ratelimit_scope", scope.as_str());
         self.registry.counter(&HTTP_RATE_LIMITED, labels).incr();
     }
 
@@ -183,17 +193,22 @@ impl Events<'_> {
     }
 
     pub fn tcp_allowed(&self, client: &Client, authz: &Authz) {
-        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&authz.labels);
-        self.registry.counter(&TCP_ALLOW, labels).incr();
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        if authz.is_audit() {
+            notes::audited("connection", client, &labels, authz);
+        }
+        self.registry.counter(&TCP_ALLOW, labels.join(&authz.labels)).incr();
     }
 
     pub fn tcp_denied(&self, client: &Client) {
         let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        notes::denied("connection", client, &labels);
         self.registry.counter(&TCP_DENY, labels).incr();
     }
 
     pub fn tcp_terminated(&self, client: &Client) {
         let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        notes::denied("open connection", client, &labels);
         self.registry.counter(&TCP_TERMINATE, labels).incr();
     }
 

@@ -10,6 +10,7 @@ mod http;
 mod tcp;
 
 mod metrics;
+mod notes;
 mod rate_limit;
 
 pub use context::Context;

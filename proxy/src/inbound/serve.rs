@@ -133,6 +133,11 @@ async fn recognise(
             Detected::Http(version) => Some(version),
             Detected::TimedOut | Detected::NotHttp => None,
         },
+        // HTTP clients are told; the others are cut.
+        Protocol::Invalid(_) => match detected(worker, &app, &mut stream, timeout).await? {
+            Detected::Http(version) => Some(version),
+            Detected::TimedOut | Detected::NotHttp => None,
+        },
     };
     drop(policy);
     match version {

@@ -1,6 +1,6 @@
 //! Policies of inbound ports.
 
-use super::{Invalid, duration, filter, meta, route};
+use super::{Invalid, duration, each, filter, meta, route};
 use crate::control::model::Meta;
 use crate::control::model::filter::Filter;
 use crate::control::model::inbound::*;
@@ -17,9 +17,10 @@ const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub fn server(wire: wire::Server) -> Result<ServerPolicy, Invalid> {
     use wire::proxy_protocol::Kind;
-    let meta = Arc::new(meta_from_labels(&wire.labels)?);
-    let mut authorizations = authorizations(wire.authorizations)?;
-    authorizations.extend(loopback());
+    let meta = meta_from_labels(&wire.labels).map_err(|invalid| invalid.within("labels"))?;
+    let mut list = authorizations(wire.authorizations)?;
+    list.extend(loopback());
+    let authorizations = Authorizations::new(list);
     let kind = wire.protocol.and_then(|p| p.kind).ok_or_else(|| Invalid::missing("protocol"))?;
     let protocol = match kind {
         Kind::Detect(d) => Protocol::Detect {
@@ -32,72 +33,80 @@ pub fn server(wire: wire::Server) -> Result<ServerPolicy, Invalid> {
         Kind::Opaque(_) => Protocol::Opaque,
         Kind::Tls(_) => Protocol::Tls,
     };
-    let labels = meta.short_labels("srv_");
-    Ok(ServerPolicy { meta, labels, protocol, authorizations: authorizations.into() })
+    Ok(assembled(meta, protocol, authorizations))
+}
+
+/// What stands for a policy that cannot be obeyed: the port's name is kept as far as it is known, and nobody passes.
+pub fn refusing(wire: &HashMap<String, String>, reason: &str) -> ServerPolicy {
+    let meta = meta_from_labels(wire).unwrap_or_else(|_| Meta::default_named("invalid"));
+    assembled(meta, Protocol::Invalid(reason.into()), Authorizations::new(Vec::new()))
+}
+
+fn assembled(meta: Meta, protocol: Protocol, authorizations: Authorizations) -> ServerPolicy {
+    ServerPolicy { labels: meta.short_labels("srv_"), meta: Arc::new(meta), protocol, authorizations }
 }
 
 /// Routes and rate limit for a server; without routes, one that takes everything.
-pub fn http(
+fn http(
     routes: Vec<wire::HttpRoute>,
     rate_limit: Option<wire::HttpLocalRateLimit>,
-    server: &[Authz],
+    server: &Authorizations,
 ) -> Result<Http, Invalid> {
     let rate_limit = rate_limit.map(self::rate_limit).transpose()?.map(Arc::new);
     if routes.is_empty() {
         return Ok(Http { routes: [default_route(server, false)].into(), rate_limit });
     }
+    let rule = |rule: wire::http_route::Rule| {
+        let matches = each("matches", rule.matches, route::http_match)?;
+        Ok((matches, each("filters", rule.filters, |f| http_filter(f.kind))?))
+    };
     let one = |r: wire::HttpRoute| {
-        let rules = r.rules.into_iter().map(|rule| {
-            let matches = rule.matches.into_iter().map(route::http_match).collect::<Result<_, _>>()?;
-            let filters = rule.filters.into_iter().map(|f| http_filter(f.kind)).collect::<Result<_, _>>()?;
-            Ok((matches, filters))
-        });
-        let rules = rules.collect::<Result<Vec<_>, Invalid>>()?;
+        let rules = each("rules", r.rules, rule)?;
         assemble(meta(r.metadata)?, r.hosts, r.authorizations, rules, server, false)
     };
-    Ok(Http { routes: routes.into_iter().map(one).collect::<Result<_, _>>()?, rate_limit })
+    Ok(Http { routes: each("routes", routes, one)?, rate_limit })
 }
 
-fn grpc(routes: Vec<wire::GrpcRoute>, server: &[Authz]) -> Result<Http, Invalid> {
+fn grpc(routes: Vec<wire::GrpcRoute>, server: &Authorizations) -> Result<Http, Invalid> {
     if routes.is_empty() {
         return Ok(Http { routes: [default_route(server, true)].into(), rate_limit: None });
     }
+    let rule = |rule: wire::grpc_route::Rule| {
+        let matches = each("matches", rule.matches, route::grpc_match)?;
+        Ok((matches, each("filters", rule.filters, |f| grpc_filter(f.kind))?))
+    };
     let one = |r: wire::GrpcRoute| {
-        let rules = r.rules.into_iter().map(|rule| {
-            let matches = rule.matches.into_iter().map(route::grpc_match).collect::<Result<_, _>>()?;
-            let filters = rule.filters.into_iter().map(|f| grpc_filter(f.kind)).collect::<Result<_, _>>()?;
-            Ok((matches, filters))
-        });
-        let rules = rules.collect::<Result<Vec<_>, Invalid>>()?;
+        let rules = each("rules", r.rules, rule)?;
         assemble(meta(r.metadata)?, r.hosts, r.authorizations, rules, server, true)
     };
-    Ok(Http { routes: routes.into_iter().map(one).collect::<Result<_, _>>()?, rate_limit: None })
+    Ok(Http { routes: each("routes", routes, one)?, rate_limit: None })
 }
+
+type Rules = Vec<(Vec<RequestMatch>, Vec<Filter>)>;
 
 fn assemble(
     meta: Meta,
     hosts: Vec<http_route::HostMatch>,
     own: Vec<wire::Authz>,
-    rules: Vec<(Vec<RequestMatch>, Vec<Filter>)>,
-    server: &[Authz],
+    rules: Rules,
+    server: &Authorizations,
     is_grpc: bool,
 ) -> Result<Route<HttpPolicy>, Invalid> {
-    let hosts: Vec<HostMatch> = hosts.into_iter().map(route::host).collect::<Result<_, _>>()?;
-    let mut authorizations = self::authorizations(own)?;
-    authorizations.extend_from_slice(server);
-    let authorizations: Arc<[Authz]> = authorizations.into();
+    let hosts: Vec<HostMatch> = each("hosts", hosts, route::host)?;
+    let own = Authorizations::new(authorizations(own)?);
     let labels = meta.short_labels("route_");
-    let rule = |(matches, filters)| Rule {
-        matches,
-        policy: HttpPolicy { filters, authorizations: authorizations.clone(), labels: labels.clone(), is_grpc },
+    let rule = |(matches, filters)| {
+        let (own, server, labels) = (own.clone(), server.clone(), labels.clone());
+        Rule { matches, policy: HttpPolicy { filters, own, server, labels, is_grpc } }
     };
     Ok(Route { meta: Arc::new(meta), hosts, rules: rules.into_iter().map(rule).collect() })
 }
 
-fn default_route(server: &[Authz], is_grpc: bool) -> Route<HttpPolicy> {
+fn default_route(server: &Authorizations, is_grpc: bool) -> Route<HttpPolicy> {
     let meta = Meta::default_named("default");
     let labels = meta.short_labels("route_");
-    let policy = HttpPolicy { filters: Vec::new(), authorizations: server.into(), labels, is_grpc };
+    let own = Authorizations::new(Vec::new());
+    let policy = HttpPolicy { filters: Vec::new(), own, server: server.clone(), labels, is_grpc };
     Route { meta: Arc::new(meta), hosts: Vec::new(), rules: vec![Rule { matches: Vec::new(), policy }] }
 }
 
@@ -136,7 +145,7 @@ fn rate_limit(wire: wire::HttpLocalRateLimit) -> Result<RateLimit, Invalid> {
 }
 
 fn authorizations(wire: Vec<wire::Authz>) -> Result<Vec<Authz>, Invalid> {
-    wire.into_iter().map(authz).collect()
+    each("authorizations", wire, authz)
 }
 
 fn authz(wire: wire::Authz) -> Result<Authz, Invalid> {
@@ -145,16 +154,16 @@ fn authz(wire: wire::Authz) -> Result<Authz, Invalid> {
     if wire.networks.is_empty() {
         return Err(Invalid::missing("networks of an authorization"));
     }
-    let networks = wire.networks.into_iter().map(|n| {
+    let networks = each("networks", wire.networks, |n| {
         let net = ip_net(n.net.ok_or_else(|| Invalid::missing("network"))?)?;
-        Ok(Network { net, except: n.except.into_iter().map(ip_net).collect::<Result<_, Invalid>>()? })
-    });
-    let networks = networks.collect::<Result<_, Invalid>>()?;
+        Ok(Network { net, except: each("except", n.except, ip_net)? })
+    })?;
     let permit = wire.authentication.and_then(|a| a.permit).ok_or_else(|| Invalid::missing("authentication"))?;
     let authn = match permit {
         Permit::Unauthenticated(_) => Authn::Unauthenticated,
         Permit::MeshTls(tls) => match tls.clients.ok_or_else(|| Invalid::missing("mesh TLS clients"))? {
             Clients::Unauthenticated(_) => Authn::TlsUnauthenticated,
+            // Neither an identity nor a suffix: nobody.
             Clients::Identities(ids) => Authn::TlsAuthenticated {
                 identities: ids.identities.into_iter().map(|i| i.name.into()).collect(),
                 suffixes: ids.suffixes.into_iter().map(|s| suffix(&s.parts)).collect(),
@@ -200,12 +209,13 @@ fn loopback() -> [Authz; 1] {
 pub fn default_server(name: &str, authz: Option<(Vec<Network>, Authn)>, protocol: DefaultProtocol) -> ServerPolicy {
     let meta = Arc::new(Meta::default_named(name));
     let labels = meta.short_labels("srv_");
-    let mut authorizations = Vec::new();
+    let mut list = Vec::new();
     if let Some((networks, authn)) = authz {
         let labels: Labels = meta.short_labels("authz_");
-        authorizations.push(Authz { meta: meta.clone(), networks, authn, labels });
+        list.push(Authz { meta: meta.clone(), networks, authn, labels });
     }
-    authorizations.extend(loopback());
+    list.extend(loopback());
+    let authorizations = Authorizations::new(list);
     let protocol = match protocol {
         DefaultProtocol::Opaque => Protocol::Opaque,
         DefaultProtocol::Detect(timeout) => Protocol::Detect {
@@ -213,7 +223,7 @@ pub fn default_server(name: &str, authz: Option<(Vec<Network>, Authn)>, protocol
             http: Http { routes: [default_route(&authorizations, false)].into(), rate_limit: None },
         },
     };
-    ServerPolicy { meta, labels, protocol, authorizations: authorizations.into() }
+    ServerPolicy { meta, labels, protocol, authorizations }
 }
 
 #[derive(Clone, Copy, Debug)]

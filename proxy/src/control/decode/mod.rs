@@ -27,6 +27,21 @@ impl Invalid {
     pub fn bad(what: &str, why: impl std::fmt::Display) -> Self {
         Self(format!("bad {what}: {why}"))
     }
+
+    /// The same, said of a part of `place`.
+    pub fn within(self, place: impl std::fmt::Display) -> Self {
+        Self(format!("{place}: {}", self.0))
+    }
+}
+
+/// Understands every member of a repeated field; the first that cannot be is named by its place.
+pub fn each<W, T, C: FromIterator<T>>(
+    field: &str,
+    wire: impl IntoIterator<Item = W>,
+    one: impl Fn(W) -> Result<T, Invalid>,
+) -> Result<C, Invalid> {
+    let all = wire.into_iter().enumerate();
+    all.map(|(at, w)| one(w).map_err(|invalid| invalid.within(format_args!("{field}[{at}]")))).collect()
 }
 
 impl std::fmt::Display for Invalid {

@@ -1,6 +1,7 @@
 //! What the control plane said, as immutable values: parsed once, shared by `Arc`, replaced as a whole.
 //! Wire types stop here.
 
+pub mod authz;
 pub mod endpoint;
 pub mod filter;
 pub mod inbound;
