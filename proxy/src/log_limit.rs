@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Enough to see who is refused; a refused flood is told by its number.
-const LINES_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The limit of one kind of line.
-pub struct LogLimit(Mutex<State>);
+pub struct LogLimit {
+    lines_max: u32,
+    state: Mutex<State>,
+}
 
 struct State {
     since: Option<Instant>,
@@ -19,18 +20,18 @@ struct State {
 }
 
 impl LogLimit {
-    pub const fn new() -> Self {
-        Self(Mutex::new(State { since: None, written: 0, left_out: 0 }))
+    pub const fn per_second(lines_max: u32) -> Self {
+        Self { lines_max, state: Mutex::new(State { since: None, written: 0, left_out: 0 }) }
     }
 
     /// Whether to write a line now; then how many were left out since the last one.
     pub fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             state.since = Some(now);
             state.written = 0;
         }
-        if state.written >= LINES_MAX {
+        if state.written >= self.lines_max {
             state.left_out += 1;
             return None;
         }
@@ -45,11 +46,11 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_by_its_number() {
-        let limit = LogLimit::new();
+        let limit = LogLimit::per_second(10);
         let now = Instant::now();
         let written = (0..100).filter(|_| limit.admit(now) == Some(0)).count();
-        assert_eq!(written, LINES_MAX as usize);
-        assert_eq!(limit.admit(now + WINDOW), Some(100 - u64::from(LINES_MAX)));
+        assert_eq!(written, 10);
+        assert_eq!(limit.admit(now + WINDOW), Some(90));
         assert_eq!(limit.admit(now + WINDOW), Some(0));
     }
 }

@@ -29,12 +29,8 @@ pub fn start(
     metrics: &Registry,
     drain: drain::Watch,
 ) -> Result<(), BoxError> {
-    let (control, identity, metrics) = (control.clone(), identity.clone(), metrics.clone());
-    let shared = Shared {
-        inbound: inbound::Context::new(config.clone(), control.clone(), identity.clone(), metrics.clone()),
-        outbound: outbound::Context::new(config.clone(), control, identity, metrics),
-        drain,
-    };
+    let outbound = outbound::Context::new(config.clone(), control.clone(), identity.clone(), metrics.clone());
+    let shared = Shared { inbound: inbound::Context::new(&outbound), outbound, drain };
     shared.clone().serve()?;
     for addr in &config.inbound.common.listen {
         log::info!(target: "app", "Inbound interface on {addr}");

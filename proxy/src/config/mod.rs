@@ -207,6 +207,13 @@ pub enum AccessLog {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suffixes(pub(crate) Vec<Box<str>>);
 
+impl Inbound {
+    /// Whether connections may name Services of this cluster to be forwarded to.
+    pub fn is_gateway(&self) -> bool {
+        !self.gateway_suffixes.is_empty()
+    }
+}
+
 impl Suffixes {
     /// Whether a host name (without port) ends in one of the suffixes at a label boundary.
     pub fn contains(&self, name: &str) -> bool {

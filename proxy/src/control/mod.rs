@@ -151,7 +151,9 @@ impl Control {
 
     /// Begins to watch the ports that are watched from the start and for ever.
     pub fn watch_eager_ports(&self) {
-        for port in self.0.config.inbound.ports.iter().chain([self.0.config.admin.listen.port()]) {
+        let inbound = &self.0.config.inbound;
+        let gateway = inbound.common.listen.iter().map(|l| l.port()).filter(|_| inbound.is_gateway());
+        for port in inbound.ports.iter().chain([self.0.config.admin.listen.port()]).chain(gateway) {
             drop(self.inbound(port));
         }
     }
@@ -254,7 +256,9 @@ impl Control {
 
 impl Inner {
     fn is_eager(&self, port: u16) -> bool {
-        self.config.inbound.ports.contains(port) || port == self.config.admin.listen.port()
+        let inbound = &self.config.inbound;
+        let is_gateway = || inbound.is_gateway() && inbound.common.listen.iter().any(|l| l.port() == port);
+        inbound.ports.contains(port) || port == self.config.admin.listen.port() || is_gateway()
     }
 
     /// Forgets what nobody has held for its time. Whether anything is left that may have to be forgotten.

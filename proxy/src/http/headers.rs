@@ -33,6 +33,16 @@ pub fn strip_connection(headers: &mut HeaderMap) {
     headers.remove(&PROXY_CONNECTION);
 }
 
+/// The same for a request that asks for an upgrade: only that is left of what it says of the connection.
+pub fn strip_all_but_upgrade(headers: &mut HeaderMap) {
+    let upgrade = headers.get(UPGRADE).cloned();
+    strip_connection(headers);
+    if let Some(upgrade) = upgrade {
+        headers.insert(UPGRADE, upgrade);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
 /// Whether the client asks to change protocols. `h2c` is not taken up: it is dropped and the request goes on.
 pub fn wants_upgrade(headers: &mut HeaderMap) -> bool {
     let Some(upgrade) = headers.get(UPGRADE) else { return false };

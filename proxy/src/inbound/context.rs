@@ -7,7 +7,8 @@ use crate::{
     http::limit::InFlight,
     idle_cache::IdleCache,
     metrics::Registry,
-    transport::orig_dst::{FromKernel, OriginalDst},
+    outbound::{self, Named},
+    transport::orig_dst::OriginalDst,
 };
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,25 +19,25 @@ pub struct Context {
     pub identity: Identity,
     pub metrics: Registry,
     pub orig_dst: Arc<dyn OriginalDst>,
+    outbound: Arc<outbound::Context>,
     pub(super) in_flight: InFlight,
     pub(super) limiters: RateLimiters,
 }
 
 impl Context {
-    pub fn new(config: Arc<Config>, control: Control, identity: Identity, metrics: Registry) -> Arc<Self> {
-        Self::with_orig_dst(config, control, identity, metrics, Arc::new(FromKernel))
-    }
-
-    /// With another source of original destinations than the kernel.
-    pub fn with_orig_dst(
-        config: Arc<Config>,
-        control: Control,
-        identity: Identity,
-        metrics: Registry,
-        orig_dst: Arc<dyn OriginalDst>,
-    ) -> Arc<Self> {
-        let in_flight = InFlight::new(config.inbound.common.max_in_flight);
-        Arc::new(Self { config, control, identity, metrics, orig_dst, in_flight, limiters: RateLimiters::default() })
+    /// `outbound` is where a gateway sends what comes in.
+    pub fn new(outbound: &Arc<outbound::Context>) -> Arc<Self> {
+        let config = outbound.config.clone();
+        Arc::new(Self {
+            control: outbound.control.clone(),
+            identity: outbound.identity.clone(),
+            metrics: outbound.metrics.clone(),
+            orig_dst: outbound.orig_dst.clone(),
+            outbound: outbound.clone(),
+            in_flight: InFlight::new(config.inbound.common.max_in_flight),
+            limiters: RateLimiters::default(),
+            config,
+        })
     }
 
     pub(super) fn direction(&self) -> &config::Direction {
@@ -51,13 +52,16 @@ impl Context {
 
 pub struct Worker {
     pub context: Arc<Context>,
+    /// The way out by name, where this proxy is a gateway.
+    pub gateway: Option<Named>,
     apps: Arc<IdleCache<SocketAddr, App>>,
 }
 
 impl Worker {
     pub fn new(context: Arc<Context>) -> Arc<Self> {
         let apps = IdleCache::new(context.direction().discovery_idle_timeout);
-        Arc::new(Self { context, apps })
+        let gateway = context.config.inbound.is_gateway().then(|| Named::new(context.outbound.clone()));
+        Arc::new(Self { context, gateway, apps })
     }
 
     /// The application's listener at `addr`.

@@ -5,6 +5,7 @@ use super::{
     app::{App, Class},
     client::Client,
     context::Worker,
+    gateway::Gateway,
     metrics::{Events, RouteCounters},
 };
 use crate::{
@@ -41,10 +42,17 @@ pub struct HttpService {
     app: Arc<App>,
     client: Client,
     client_id: Option<HeaderValue>,
+    to: To,
     version: HttpVersion,
     /// The counters under the policy that was in force at the last request.
     class: Mutex<Arc<Class>>,
     drain: drain::Watch,
+}
+
+/// Where a connection's requests go.
+pub enum To {
+    App,
+    Gateway(Gateway),
 }
 
 /// The form in which a request came.
@@ -59,9 +67,16 @@ struct Form {
 }
 
 impl HttpService {
-    pub fn new(worker: Arc<Worker>, app: Arc<App>, client: Client, version: HttpVersion, drain: drain::Watch) -> Self {
+    pub fn new(
+        worker: Arc<Worker>,
+        app: Arc<App>,
+        client: Client,
+        to: To,
+        version: HttpVersion,
+        drain: drain::Watch,
+    ) -> Self {
         let class = Mutex::new(app.class(&client.tls));
-        Self { client_id: client.id_header(), worker, app, client, version, class, drain }
+        Self { client_id: client.id_header(), worker, app, client, to, version, class, drain }
     }
 
     fn class(&self) -> Arc<Class> {
@@ -76,15 +91,15 @@ impl HttpService {
         let started = Instant::now();
         let permit = self.worker.context.in_flight.acquire().ok_or(Error::LoadShed)?;
         form.is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;
-        let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
         let is_connect = request.method() == http::Method::CONNECT;
         if form.version != Version::HTTP_2 && !is_connect {
             let had_authority = headers::normalize_uri(&mut request);
             form.is_absolute_form |= had_authority && !form.is_carried;
         }
         let request_headers = request.headers_mut();
-        if !form.is_upgrade {
-            headers::strip_connection(request_headers);
+        match form.is_upgrade {
+            true => headers::strip_all_but_upgrade(request_headers),
+            false => headers::strip_connection(request_headers),
         }
         request_headers.remove(&L5D_CLIENT_ID);
         if let Some(id) = &self.client_id {
@@ -102,9 +117,17 @@ impl HttpService {
             self.events(&class.policy).http_rate_limited(&self.client, &limit.meta, scope);
             return Err(Error::RateLimited);
         }
-        counters.stats.request();
-        counters.requests.incr();
-        let response = self.send(request, form, &counters, upgrade.as_mut(), started).await;
+        let response = match &self.to {
+            To::App => self.send(request, form, &counters, started).await,
+            To::Gateway(gateway) => {
+                gateway.send(request, form.is_grpc, self.drain.clone()).await.map(|mut response| {
+                    if form.is_carried {
+                        headers::carry_response(&mut response);
+                    }
+                    response
+                })
+            }
+        };
         drop(permit);
         response.map(|mut response| {
             filters::apply_response(filters, &mut response);
@@ -147,9 +170,11 @@ impl HttpService {
         mut request: Box<Request<Body>>,
         form: &Form,
         counters: &Arc<RouteCounters>,
-        upgrade: Option<&mut Upgrade>,
         started: Instant,
     ) -> Result<Response<Body>, Error> {
+        counters.stats.request();
+        counters.requests.incr();
+        let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
         let upload = Upload::of(request.body_mut(), &counters.streams);
         let sent = if form.version == Version::HTTP_2 {
             self.app.http2.send(&self.app.connector, request).await.map(|response| (response, None))
@@ -157,7 +182,7 @@ impl HttpService {
             if request.method() != http::Method::CONNECT {
                 h1_client::prepare(&mut request, form.is_absolute_form);
             }
-            self.app.http1.send(&self.app.connector, request).await.map(|(response, lease)| match upgrade {
+            self.app.http1.send(&self.app.connector, request).await.map(|(response, lease)| match &mut upgrade {
                 Some(upgrade) => upgrade::accept(upgrade, response, lease),
                 None => (response, Some(lease)),
             })

@@ -3,6 +3,8 @@
 
 mod client;
 mod context;
+mod direct;
+mod gateway;
 mod serve;
 
 mod app;

@@ -4,8 +4,11 @@ use super::client::Client;
 use crate::{control::model::inbound::Authz, log_limit::LogLimit, metrics::Labels};
 use std::{fmt::Display, time::Instant};
 
-static DENIED: LogLimit = LogLimit::new();
-static AUDITED: LogLimit = LogLimit::new();
+/// Enough to see who comes; a flood is told by its number.
+const LINES_PER_SECOND_MAX: u32 = 10;
+
+static DENIED: LogLimit = LogLimit::per_second(LINES_PER_SECOND_MAX);
+static AUDITED: LogLimit = LogLimit::per_second(LINES_PER_SECOND_MAX);
 
 /// `what` was refused: a request or a connection, under a server and route with these labels.
 pub fn denied(what: impl Display, client: &Client, labels: &Labels) {

@@ -4,7 +4,8 @@ use super::{
     app::App,
     client::{Client, Tls},
     context::{Context, Worker},
-    http::HttpService,
+    direct,
+    http::{HttpService, To},
     metrics::{self, Events},
     tcp,
 };
@@ -19,7 +20,6 @@ use crate::{
         Stream, accept_tls,
         detect::{Detected, DetectedTls, HttpVersion, detect_http, detect_http_buffered, detect_tls},
         failure::{self, Failure},
-        header::{self, Session},
         listen,
         orig_dst::unmap,
     },
@@ -84,13 +84,13 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
         return Err(of(io::Error::new(io::ErrorKind::PermissionDenied, "not an address of this pod")));
     }
     if context.is_own_port(addr.port()) {
-        return direct(worker, tcp, peer, addr, drain).await.map_err(of);
+        return direct::serve(worker, tcp, peer, addr, drain).await.map_err(of);
     }
     let app = worker.app(addr);
     let policy = app.policy();
     if matches!(policy.protocol, Protocol::Opaque) {
         let client = Client { addr: peer, tls: Tls::PortSkipped };
-        return tcp_forward(worker, &app, Stream::plain(tcp), client, drain).await.map_err(of);
+        return tcp::forward(worker, &app, Stream::plain(tcp), client).await.map_err(of);
     }
     let timeout = context.direction().detect_timeout;
     let name = context.identity.server_name();
@@ -141,8 +141,8 @@ async fn recognise(
     };
     drop(policy);
     match version {
-        Some(version) => http(worker, app, stream, client, version, drain).await,
-        None => tcp_forward(worker, &app, stream, client, drain).await,
+        Some(version) => http(worker, app, stream, client, To::App, version, drain).await,
+        None => tcp::forward(worker, &app, stream, client).await,
     }
 }
 
@@ -157,16 +157,17 @@ async fn detected(worker: &Worker, app: &App, stream: &mut Stream, timeout: Dura
     outcome
 }
 
-async fn http(
+pub(super) async fn http(
     worker: &Arc<Worker>,
     app: Arc<App>,
     mut stream: Stream,
     client: Client,
+    to: To,
     version: HttpVersion,
     drain: drain::Watch,
 ) -> io::Result<()> {
     stream.set_sensor(app.class(&client.tls).transport.open());
-    let service = Arc::new(HttpService::new(worker.clone(), app, client, version, drain.clone()));
+    let service = Arc::new(HttpService::new(worker.clone(), app, client, to, version, drain.clone()));
     // The client may go when it likes; that is nobody's error.
     let _ = match version {
         HttpVersion::Http1 => server::serve_http1(stream, service, drain).await,
@@ -176,56 +177,4 @@ async fn http(
         }
     };
     Ok(())
-}
-
-async fn tcp_forward(
-    worker: &Arc<Worker>,
-    app: &Arc<App>,
-    mut stream: Stream,
-    client: Client,
-    drain: drain::Watch,
-) -> io::Result<()> {
-    stream.set_sensor(app.class(&client.tls).transport.open());
-    tcp::forward(worker, app, stream, client, drain).await
-}
-
-/// A connection to the proxy's own port: a transport header says where it is to go.
-async fn direct(
-    worker: &Arc<Worker>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    addr: SocketAddr,
-    drain: drain::Watch,
-) -> io::Result<()> {
-    let context = &worker.context;
-    let timeout = context.direction().detect_timeout;
-    let refuse = |why| Err(io::Error::new(io::ErrorKind::ConnectionRefused, why));
-    match detect_tls(&tcp, context.identity.server_name(), timeout).await? {
-        DetectedTls::ForUs => {}
-        DetectedTls::TimedOut => return Err(Failure::TlsDetectTimeout.into()),
-        _ => return refuse("direct connections need mesh TLS"),
-    }
-    let credentials = context.identity.credentials().ok_or(io::ErrorKind::NotConnected)?;
-    let mut accepted = accept_tls::accept(tcp, credentials.server_alpn.clone(), timeout).await?;
-    if !accepted.has_transport_header {
-        return refuse("direct connections need a transport header");
-    }
-    if accepted.client_id.is_none() {
-        return refuse("direct connections need a client identity");
-    }
-    let header = header::read(&mut accepted.stream, timeout).await?;
-    let client = Client { addr: peer, tls: Tls::Mesh(accepted.client_id) };
-    metrics::transport_header(&context.metrics, &header, &client);
-    if header.name.is_some() {
-        return refuse("this proxy is no gateway");
-    }
-    if context.is_own_port(header.port) {
-        return refuse("the transport header leads back here");
-    }
-    let app = worker.app(SocketAddr::new(addr.ip(), header.port));
-    match header.session {
-        Some(Session::Http1) => http(worker, app, accepted.stream, client, HttpVersion::Http1, drain).await,
-        Some(Session::Http2) => http(worker, app, accepted.stream, client, HttpVersion::Http2, drain).await,
-        None => tcp_forward(worker, &app, accepted.stream, client, drain).await,
-    }
 }

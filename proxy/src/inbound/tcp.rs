@@ -1,20 +1,30 @@
 //! Connections that pass as bytes: allowed when they come, allowed again whenever the policy changes, cut when not.
 
 use super::{app::App, client::Client, context::Worker, metrics::Events};
-use crate::{
-    drain,
-    transport::{Stream, copy},
-};
+use crate::transport::{Stream, copy};
 use std::{io, sync::Arc};
 
-pub async fn forward(
+/// Carries a connection to the application.
+pub async fn forward(worker: &Worker, app: &Arc<App>, stream: Stream, client: Client) -> io::Result<()> {
+    forward_to(worker, app, stream, client, async |mut stream| {
+        let mut server = app.connector.connect(None).await?;
+        // Whoever closes or breaks off, both sides see it by what is closed here.
+        let _ = copy::copy_streams(&mut stream, &mut server).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Gives a connection to `carry` once the policy allows it, and for as long as it does.
+pub async fn forward_to(
     worker: &Worker,
     app: &Arc<App>,
     mut stream: Stream,
     client: Client,
-    _drain: drain::Watch,
+    carry: impl AsyncFnOnce(Stream) -> io::Result<()>,
 ) -> io::Result<()> {
     let registry = &worker.context.metrics;
+    stream.set_sensor(app.class(&client.tls).transport.open());
     let mut changes = app.policy.clone();
     let policy = changes.borrow_and_update().clone();
     let events = Events { registry, addr: app.addr, policy: &policy };
@@ -25,7 +35,7 @@ pub async fn forward(
             return Err(io::ErrorKind::PermissionDenied.into());
         }
     }
-    let mut server = app.connector.connect(None).await?;
+    drop(policy);
     let forbidden = async {
         loop {
             if changes.changed().await.is_err() {
@@ -40,8 +50,7 @@ pub async fn forward(
         }
     };
     tokio::select! {
-        // Whoever closes or breaks off, both sides see it by what is closed here.
-        _ = copy::copy_streams(&mut stream, &mut server) => Ok(()),
+        carried = carry(stream) => carried,
         () = forbidden => Err(io::ErrorKind::PermissionDenied.into()),
     }
 }

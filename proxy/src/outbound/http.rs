@@ -68,7 +68,7 @@ impl HttpService {
         Self { worker, target, version, client, drain }
     }
 
-    async fn handle(&self, mut request: Box<Request<Body>>, is_grpc: bool) -> Result<Response<Body>, Error> {
+    pub(super) async fn handle(&self, mut request: Box<Request<Body>>, is_grpc: bool) -> Result<Response<Body>, Error> {
         let started = Instant::now();
         let permit = self.worker.context.in_flight.acquire().ok_or(Error::LoadShed)?;
         let is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;

@@ -184,9 +184,10 @@ impl ErrorCounters {
         Self { registry: registry.clone() }
     }
 
-    pub fn request(&self, error: &Error, target: SocketAddr) {
+    pub fn request(&self, error: &Error, target: Option<SocketAddr>) {
         if let Some(label) = error.label() {
-            let labels = target_labels(Labels::new().with("error", label), target);
+            let labels = Labels::new().with("error", label);
+            let labels = target.map_or(labels.clone(), |addr| target_labels(labels, addr));
             self.registry.counter(&HTTP_ERRORS, labels).incr();
         }
     }

@@ -13,8 +13,11 @@ mod router;
 
 mod opaque;
 
+mod named;
+
 mod metrics;
 mod metrics_balancer;
 
 pub use context::Context;
+pub use named::{Named, NamedDestination};
 pub use serve::serve;

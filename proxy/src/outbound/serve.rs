@@ -8,7 +8,7 @@ use super::{
     target::{Target, Worker},
 };
 use crate::{
-    control::model::outbound::Protocol,
+    control::{Destination, model::outbound::Protocol},
     drain,
     http::{BodyError, server},
     transport::{
@@ -50,7 +50,8 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
     if worker.context.is_self(orig_dst) {
         return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the destination is this proxy"));
     }
-    let target = worker.target(orig_dst).await.map_err(|error| io::Error::other(error.0.to_string()))?;
+    let target =
+        worker.target(Destination::Addr(orig_dst)).await.map_err(|error| io::Error::other(error.0.to_string()))?;
     let policy = target.policy();
     let counters = ConnectionCounters::new(&worker.context.metrics, &policy.parent);
     let version = match &policy.protocol {
@@ -66,7 +67,9 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
     counters.protocol(version, &policy.protocol);
     drop(policy);
     let mut stream = Stream::plain(tcp);
-    stream.set_sensor(target.accept_metrics.open());
+    if let Some(metrics) = &target.accept_metrics {
+        stream.set_sensor(metrics.open());
+    }
     match version {
         Some(version) => http(worker, target, stream, version, peer.ip(), drain).await,
         None => opaque::forward(worker, &target, stream, drain).await,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     balance::{Balancer, Peer, Pool},
     control::{
-        DiscoveryError, OutboundTarget,
+        Destination, DiscoveryError, OutboundTarget,
         model::{Endpoint, outbound::Policy},
     },
     idle_cache::IdleCache,
@@ -26,14 +26,16 @@ use std::{
 pub struct Worker {
     pub context: Arc<Context>,
     pub counters: ErrorCounters,
-    targets: Arc<IdleCache<SocketAddr, Target>>,
+    targets: Arc<IdleCache<Destination, Target>>,
     http: Mutex<HashMap<BalancerKey, Weak<Balancer<HttpEndpoint>>>>,
     tcp: Mutex<HashMap<BalancerKey, Weak<Balancer<TcpEndpoint>>>>,
 }
 
 pub struct Target {
-    pub orig_dst: SocketAddr,
-    pub accept_metrics: Arc<TransportMetrics>,
+    /// What an application connected to; None for what it, or the client of a gateway, named.
+    pub orig_dst: Option<SocketAddr>,
+    /// Of the connections to `orig_dst`.
+    pub accept_metrics: Option<Arc<TransportMetrics>>,
     known: Arc<OutboundTarget>,
     router: Mutex<Arc<Router>>,
 }
@@ -46,16 +48,19 @@ impl Worker {
     }
 
     /// Waits, without a limit, until the destination is known.
-    pub async fn target(self: &Arc<Self>, orig_dst: SocketAddr) -> Result<Arc<Target>, DiscoveryError> {
-        if let Some(target) = self.targets.get(&orig_dst) {
+    pub async fn target(self: &Arc<Self>, destination: Destination) -> Result<Arc<Target>, DiscoveryError> {
+        if let Some(target) = self.targets.get(&destination) {
             return Ok(target);
         }
-        let known = self.context.control.outbound(orig_dst).await?;
+        let (known, orig_dst) = match &destination {
+            Destination::Addr(addr) => (self.context.control.outbound(*addr).await?, Some(*addr)),
+            Destination::Name(name) => (self.context.control.outbound_name(name).await?, None),
+        };
         let policy = known.policy.borrow().clone();
-        Ok(self.targets.get_or_insert(orig_dst, || {
+        Ok(self.targets.get_or_insert(destination, || {
             Arc::new(Target {
                 orig_dst,
-                accept_metrics: metrics::accept(&self.context.metrics, orig_dst),
+                accept_metrics: orig_dst.map(|addr| metrics::accept(&self.context.metrics, addr)),
                 router: Mutex::new(Arc::new(Router::new(policy))),
                 known,
             })

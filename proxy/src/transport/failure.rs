@@ -11,6 +11,10 @@ pub enum Failure {
     LoadShed,
     ConnectTimeout,
     TlsDetectTimeout,
+    /// A gateway is asked for a name that it does not serve.
+    GatewayDomainInvalid,
+    /// What a gateway would forward comes from itself.
+    GatewayLoop,
 }
 
 impl Failure {
@@ -26,6 +30,8 @@ pub fn label(error: &io::Error) -> &'static str {
         (Some(Failure::LoadShed), _) => "loadshed",
         (Some(Failure::ConnectTimeout), _) => "connect timeout",
         (Some(Failure::TlsDetectTimeout), _) => "tls detection timeout",
+        (Some(Failure::GatewayDomainInvalid), _) => "gateway domain invalid",
+        (Some(Failure::GatewayLoop), _) => "gateway loop",
         (None, io::ErrorKind::PermissionDenied) => "unauthorized",
         (None, io::ErrorKind::Other) => "unexpected",
         (None, _) => "i/o",
@@ -55,6 +61,8 @@ impl fmt::Display for Failure {
             Self::LoadShed => "too many connections wait for an endpoint",
             Self::ConnectTimeout => "connect timed out",
             Self::TlsDetectTimeout => "TLS detection timed out",
+            Self::GatewayDomainInvalid => "the gateway does not serve this name",
+            Self::GatewayLoop => "the gateway would forward to itself",
         })
     }
 }

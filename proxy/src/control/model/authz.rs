@@ -80,7 +80,13 @@ struct Networks {
 #[derive(Debug)]
 struct PrefixLength {
     length: u8,
-    networks: HashMap<IpAddr, Vec<(u32, Box<[IpNet]>)>>,
+    networks: HashMap<IpAddr, Vec<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: u32,
+    except: Box<[IpNet]>,
 }
 
 impl Authorizations {
@@ -184,7 +190,7 @@ impl Networks {
                     lengths.len() - 1
                 }
             };
-            let entry = (at, except.clone().into_boxed_slice());
+            let entry = Entry { at, except: except.as_slice().into() };
             lengths[place].networks.entry(net.network()).or_default().push(entry);
         }
     }
@@ -194,7 +200,7 @@ impl Networks {
         let of_length = |length: &PrefixLength| {
             let network = IpNet::new(ip, length.length).ok()?.network();
             let among = length.networks.get(&network)?;
-            among.iter().find(|(_, except)| !except.iter().any(|e| e.contains(&ip))).map(|(at, _)| *at)
+            among.iter().find(|entry| !entry.except.iter().any(|e| e.contains(&ip))).map(|entry| entry.at)
         };
         lengths.iter().filter_map(of_length).min()
     }

@@ -3,12 +3,7 @@ use super::*;
 fn authz(networks: &[(&str, &[&str])], authn: Authn) -> Authz {
     let net = |s: &&str| s.parse().expect("a network");
     let networks = networks.iter().map(|(n, e)| Network { net: net(n), except: e.iter().map(net).collect() });
-    Authz {
-        meta: Arc::new(Meta::default_named("test")),
-        networks: networks.collect(),
-        authn,
-        labels: Labels::new(),
-    }
+    Authz { meta: Arc::new(Meta::default_named("test")), networks: networks.collect(), authn, labels: Labels::new() }
 }
 
 fn allows(authz: Authz, ip: &str, tls: ClientTls<'_>) -> bool {
@@ -69,16 +64,8 @@ impl Dice {
     }
 
     fn authz(&mut self) -> Authz {
-        const NETS: [&str; 8] = [
-            "0.0.0.0/0",
-            "::/0",
-            "10.0.0.0/8",
-            "10.1.0.0/16",
-            "10.1.2.3/32",
-            "10.1.2.3/8",
-            "fd00::/8",
-            "fd00::1/128",
-        ];
+        const NETS: [&str; 8] =
+            ["0.0.0.0/0", "::/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "10.1.2.3/8", "fd00::/8", "fd00::1/128"];
         let networks: Vec<_> = (0..=self.below(2))
             .map(|_| {
                 let except = self.some(&NETS, 1);
@@ -114,9 +101,9 @@ fn the_index_finds_what_trying_one_by_one_finds() {
         let prepared = Authorizations::new(list.clone());
         for (ip, tls) in ips.iter().flat_map(|ip| clients.iter().map(move |tls| (*ip, *tls))) {
             let one_by_one = list.iter().position(|authz| authz.allows(ip.to_canonical(), tls));
-            let found = prepared.first(ip, tls).map(|found| {
-                prepared.iter().position(|authz| std::ptr::eq(authz, found)).expect("one of the list")
-            });
+            let found = prepared
+                .first(ip, tls)
+                .map(|found| prepared.iter().position(|authz| std::ptr::eq(authz, found)).expect("one of the list"));
             assert_eq!(found, one_by_one, "{ip} {tls:?} in {list:#?}");
         }
     }
