@@ -14,7 +14,7 @@ use http::{
     header::{FORWARDED, HOST},
     uri::{Authority, Scheme},
 };
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 static L5D_CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
 static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
@@ -26,6 +26,7 @@ pub struct Gateway {
     forwarded: HeaderValue,
     local_id: PeerId,
     is_own_client: bool,
+    client_ip: IpAddr,
 }
 
 /// Serves a connection whose transport header names `to`; `app` has the policy of the gateway's own port.
@@ -50,6 +51,7 @@ pub async fn serve(
         return Err(Failure::GatewayDomainInvalid.into());
     }
     let local_id = context.identity.local_id();
+    let client_ip = client.addr.ip();
     let is_own_client = client.id() == Some(local_id);
     let Some(version) = version else {
         if is_own_client {
@@ -63,7 +65,7 @@ pub async fn serve(
     let forwarded = forwarded(local_id.as_str(), client.id().map_or("", |id| id.as_str()), &authority);
     let forwarded = HeaderValue::try_from(forwarded).map_err(|_| io::ErrorKind::InvalidData)?;
     let local_id = local_id.clone();
-    let to = To::Gateway(Gateway { destination, authority, forwarded, local_id, is_own_client });
+    let to = To::Gateway(Gateway { destination, authority, forwarded, local_id, is_own_client, client_ip });
     serve_http(worker, app, stream, client, to, version, drain).await
 }
 
@@ -95,7 +97,7 @@ impl Gateway {
                 *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Error::BadRequest("the path is no path"))?;
             }
         }
-        self.destination.send(request, is_grpc, drain).await
+        self.destination.send(request, is_grpc, self.client_ip, drain).await
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     transport::{Stream, detect::HttpVersion},
 };
 use http::{Request, Response, Version};
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 /// One worker's destinations by name.
 pub struct Named(Arc<Worker>);
@@ -48,10 +48,11 @@ impl NamedDestination {
         &self,
         request: Box<Request<Body>>,
         is_grpc: bool,
+        client: IpAddr,
         drain: drain::Watch,
     ) -> Result<Response<Body>, Error> {
         let version = if request.version() == Version::HTTP_2 { HttpVersion::Http2 } else { HttpVersion::Http1 };
-        let service = HttpService::new(self.worker.clone(), self.target.clone(), version, drain);
+        let service = HttpService::new(self.worker.clone(), self.target.clone(), version, client, drain);
         service.handle(request, is_grpc).await
     }
 
