@@ -16,7 +16,7 @@ import {
 } from './conditions.ts';
 import { type NetworkBlock, overlapOf } from './networks.ts';
 import { type BackendRef, needsGrant, type ParentRef, type Route, readRoute, statusKey } from './route.ts';
-import { type RouteSurroundings, routeParents } from './route-status.ts';
+import { isOurs, parentConditions, type RouteSurroundings, routeParents } from './route-status.ts';
 
 /** Why the mesh cannot read an object, if it cannot. */
 export type ProblemOf = (object: KubeObject) => string | undefined;
@@ -121,6 +121,14 @@ export class StatusIndex implements RouteSurroundings {
     return { object, status: this.#conditions(object, condition, now) };
   }
 
+  /** What would be said of an object that may not be in the cluster yet. */
+  preview(object: KubeObject): Condition[] {
+    if (object.kind === 'EgressNetwork') return [this.#egressNetwork(object)];
+    if (object.kind === 'HTTPLocalRateLimitPolicy') return [this.#rateLimit(this.#readRateLimit(object))];
+    const route = readRoute(object, this.#options.problemOf(object));
+    return route.parents.filter(isOurs).flatMap((parent) => parentConditions(route, parent, this));
+  }
+
   hasServer(key: string): boolean {
     return this.#servers.has(key);
   }
@@ -207,19 +215,25 @@ export class StatusIndex implements RouteSurroundings {
       for (const other of this.#rateLimitsByServer.get(old.serverKey)) touched.add(other);
     }
     if (!object) return;
-    const { group = '', kind, name } = object.spec?.targetRef ?? {};
-    const serverKey = `${object.metadata.namespace ?? ''}/${name}`;
-    const problem = this.#options.problemOf(object);
-    this.#rateLimits.set(key, {
-      key,
-      serverKey,
-      isServer: kind === 'Server' && group === 'policy.linkerd.io',
-      createdAt: String(object.metadata.creationTimestamp ?? ''),
-      object,
-      ...(problem === undefined ? {} : { problem }),
-    });
+    const rateLimit = this.#readRateLimit(object);
+    const { serverKey } = rateLimit;
+    this.#rateLimits.set(key, rateLimit);
     this.#rateLimitsByServer.add(serverKey, key);
     for (const other of this.#rateLimitsByServer.get(serverKey)) touched.add(other);
+  }
+
+  #readRateLimit(object: KubeObject): RateLimit {
+    const { group = '', kind, name } = object.spec?.targetRef ?? {};
+    const problem = this.#options.problemOf(object);
+    return {
+      key: statusKey(object),
+      serverKey: `${object.metadata.namespace ?? ''}/${name}`,
+      isServer: kind === 'Server' && group === 'policy.linkerd.io',
+      // One that no API server has stored yet is the youngest.
+      createdAt: String(object.metadata.creationTimestamp ?? '~'),
+      object,
+      ...(problem === undefined ? {} : { problem }),
+    };
   }
 
   #replaceRoute(key: string, object: KubeObject | undefined, touched: Set<string>): void {
@@ -263,7 +277,7 @@ export class StatusIndex implements RouteSurroundings {
     if (!isServer || !this.#servers.has(serverKey)) return noMatchingTarget();
     const older = [...this.#rateLimitsByServer.get(serverKey)]
       .map((key) => this.#rateLimits.get(key)!)
-      .filter((other) => other.isServer && isBefore(other, rateLimit));
+      .filter((other) => other.isServer && other.key !== rateLimit.key && isBefore(other, rateLimit));
     if (older.length) return rateLimitAlreadyExists();
     return rateLimit.problem === undefined ? accepted() : unsupportedValue(rateLimit.problem);
   }

@@ -2,7 +2,7 @@
  * Brings the status of objects to what it should be: one patch at a time for each object, so many a second for all of
  * them, again after a failure, and none where nothing would change.
  */
-import { type Kind, MeshError } from '@tulle/api';
+import { type Kind, type KubeObject, MeshError } from '@tulle/api';
 import { Backoff, type BackoffRange, type Client, objectPath } from '@tulle/client';
 import type { Logger } from '../logger.ts';
 import type { MetricRegistry } from '../metric-registry.ts';
@@ -14,7 +14,7 @@ export interface StatusWriterOptions {
   /** Undefined for an object that is gone. `now` in RFC 3339. */
   wanted(key: string, now: string): WantedStatus | undefined;
   /** The kind of an object that has a status of ours. */
-  kindOf(name: string): Kind | undefined;
+  kindOf(object: KubeObject): Kind | undefined;
   logger: Pick<Logger, 'debug' | 'warn'>;
   metrics: MetricRegistry;
 }
@@ -125,7 +125,7 @@ export function createStatusWriter(options: StatusWriterOptions): StatusWriter {
 
   async function patch(key: string, { object, status }: WantedStatus): Promise<void> {
     const { metadata, apiVersion } = object;
-    const known = kindOf(object.kind ?? '');
+    const known = kindOf(object);
     if (!known) return;
     const kind = { ...known, apiVersion: apiVersion ?? known.apiVersion };
     try {
