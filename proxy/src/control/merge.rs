@@ -83,28 +83,19 @@ impl Http {
 
 /// The profile's routes in their order, then one for everything else. They share one host, so precedence is by order alone.
 fn profile_routes(profile: &Profile, parent: &Arc<Meta>, own: &Arc<Backend>, queue: Queue) -> Arc<[Route<HttpPolicy>]> {
-    let backend = |backend| HttpBackend { backend, filters: Vec::new() };
     let distribution = if profile.targets.is_empty() {
-        Distribution::FirstAvailable([backend(own.clone())].into())
+        Distribution::FirstAvailable([HttpBackend::plain(own.clone())].into())
     } else {
-        split(profile, parent, queue, backend)
+        split(profile, parent, queue, HttpBackend::plain)
     };
-    let plain = HttpPolicy {
-        filters: Vec::new(),
-        distribution,
-        timeouts: Timeouts::default(),
-        retry: None,
-        allow_l5d_request_headers: false,
-        is_grpc: false,
-        profile: None,
-    };
+    let plain = HttpPolicy::to(distribution);
     let meta = Arc::new(Meta::default_named("profile"));
     let route =
         |matches, policy| Route { meta: meta.clone(), hosts: Vec::new(), rules: vec![Rule { matches, policy }] };
     let routes = profile.routes.iter().map(|r| {
         let budget = profile.budget.clone().filter(|_| r.is_retryable);
         let policy = HttpPolicy {
-            timeouts: Timeouts { response: r.timeout, ..Timeouts::default() },
+            timeouts: Timeouts { profile: r.timeout, ..Timeouts::default() },
             retry: budget.map(Retry::Profile),
             profile: Some(r.route.clone()),
             ..plain.clone()
@@ -134,16 +125,7 @@ fn fallback(destination: &Destination, profile: &Profile, queue: Queue) -> Polic
     let meta = Arc::new(Meta::default_named(name));
     let logical = profile.name.as_ref().map(|name| format!("{name}:{}", port(destination)).into());
     let backend = Arc::new(default_backend(destination, profile, logical.as_ref(), queue).with_meta(meta.clone()));
-    let http_backend = HttpBackend { backend: backend.clone(), filters: Vec::new() };
-    let policy = HttpPolicy {
-        filters: Vec::new(),
-        distribution: Distribution::FirstAvailable([http_backend].into()),
-        timeouts: Timeouts::default(),
-        retry: None,
-        allow_l5d_request_headers: false,
-        is_grpc: false,
-        profile: None,
-    };
+    let policy = HttpPolicy::to(Distribution::FirstAvailable([HttpBackend::plain(backend.clone())].into()));
     let route = Route { meta: meta.clone(), hosts: Vec::new(), rules: vec![Rule { matches: Vec::new(), policy }] };
     let http = Http { routes: [route].into(), failure_accrual: None, is_profile: false };
     Policy {

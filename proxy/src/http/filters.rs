@@ -2,10 +2,14 @@
 
 use crate::{
     balance::random_below,
-    control::model::filter::{Filter, PathRewrite, Ratio, Redirect},
+    control::model::filter::{Filter, PathRewrite, Ratio, Redirect, Rewrite},
     http::{Body, Error},
 };
-use http::{HeaderValue, Request, Response, uri::Scheme};
+use http::{
+    HeaderValue, Request, Response, Uri,
+    header::HOST,
+    uri::{PathAndQuery, Scheme},
+};
 
 /// Applies the filters in order; one that answers in the server's place is an error. `prefix_len` is the length of
 /// the path prefix that the route matched.
@@ -29,6 +33,8 @@ pub fn apply_request(filters: &[Filter], request: &mut Request<Body>, prefix_len
                     .ok_or_else(|| Error::InvalidPolicy("redirect to an invalid location".into()))?;
                 return Err(Error::Redirect { status: redirect.status, location });
             }
+            Filter::Rewrite(change) => rewrite(change, request, prefix_len)
+                .ok_or_else(|| Error::InvalidPolicy("rewrite to an invalid URI".into()))?,
             Filter::Unknown => return Err(Error::InvalidPolicy("unknown filter".into())),
         }
     }
@@ -61,19 +67,53 @@ fn location(redirect: &Redirect, request: &Request<Body>, prefix_len: usize) -> 
     let port = port.filter(|_| !is_default).map(|p| format!(":{p}")).unwrap_or_default();
     let path = match &redirect.path {
         None => uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned(),
-        Some(rewrite) => {
-            let path = match rewrite {
-                PathRewrite::Full(path) => path.to_string(),
-                PathRewrite::Prefix(prefix) => {
-                    let rest = uri.path().get(prefix_len..).unwrap_or_default();
-                    let joined = format!("{}/{}", prefix.trim_end_matches('/'), rest.trim_start_matches('/'));
-                    if rest.is_empty() { prefix.to_string() } else { joined }
-                }
-            };
-            uri.query().map_or(path.clone(), |query| format!("{path}?{query}"))
-        }
+        Some(change) => rewritten(change, uri, prefix_len),
     };
     HeaderValue::try_from(format!("{scheme}://{host}{port}{path}")).ok()
+}
+
+fn rewrite(change: &Rewrite, request: &mut Request<Body>, prefix_len: usize) -> Option<()> {
+    let path = change.path.as_ref().map(|path| PathAndQuery::try_from(rewritten(path, request.uri(), prefix_len)));
+    let path = path.transpose().ok()?;
+    if path.is_none() && change.host.is_none() {
+        return Some(());
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    if path.is_some() {
+        parts.path_and_query = path;
+    }
+    if let Some(host) = &change.host {
+        if parts.authority.is_some() {
+            parts.authority = Some(host.clone());
+        }
+        // HTTP/1 sends this one; where there is an authority, it must say the same.
+        if parts.authority.is_none() || request.headers().contains_key(HOST) {
+            request.headers_mut().insert(HOST, HeaderValue::from_str(host.as_str()).ok()?);
+        }
+    }
+    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+    Some(())
+}
+
+/// The path that a rewrite makes of a URI's, with the query as it was. Prefixes are whole path elements: there is one
+/// slash between what replaces the prefix and what follows it.
+fn rewritten(change: &PathRewrite, uri: &Uri, prefix_len: usize) -> String {
+    let mut path = match change {
+        PathRewrite::Full(path) => path.to_string(),
+        PathRewrite::Prefix(prefix) => {
+            let rest = uri.path().get(prefix_len..).unwrap_or_default();
+            let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+            match rest.strip_prefix('/').unwrap_or(rest) {
+                "" if rest.is_empty() && !prefix.is_empty() => prefix.to_string(),
+                rest => format!("{bare}/{rest}"),
+            }
+        }
+    };
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    path
 }
 
 #[cfg(test)]
@@ -100,6 +140,45 @@ mod tests {
         );
         let https = Redirect { scheme: Some(Scheme::HTTPS), ..redirect(Some(PathRewrite::Full("/".into()))) };
         assert_eq!(to(https, 0), "https://web/?q=1");
+    }
+
+    #[test]
+    fn prefixes_are_replaced_by_whole_elements() {
+        let table = [
+            ("/foo/bar", 4, "/xyz", "/xyz/bar"),
+            ("/foo/bar", 4, "/xyz/", "/xyz/bar"),
+            ("/foo", 4, "/xyz", "/xyz"),
+            ("/foo/", 4, "/xyz", "/xyz/"),
+            ("/foo/bar", 4, "", "/bar"),
+            ("/foo/", 4, "", "/"),
+            ("/foo", 4, "", "/"),
+            ("/foo/", 4, "/", "/"),
+            ("/foo", 4, "/", "/"),
+            ("/foo//bar", 4, "/xyz", "/xyz//bar"),
+            ("/foo?q=/foo", 4, "/xyz", "/xyz?q=/foo"),
+            ("/foo", 0, "/xyz", "/xyz/foo"),
+        ];
+        for (path, prefix_len, prefix, expected) in table {
+            let mut request = Request::get(format!("http://web{path}")).body(Body::empty()).unwrap();
+            let change = Rewrite { host: None, path: Some(PathRewrite::Prefix(prefix.into())) };
+            apply_request(&[Filter::Rewrite(change)], &mut request, prefix_len).unwrap();
+            assert_eq!(request.uri().path_and_query().unwrap(), expected, "{path} {prefix}");
+        }
+    }
+
+    #[test]
+    fn a_rewritten_host_is_that_of_the_authority_and_of_the_header() {
+        let host = |request: Request<Body>| {
+            let mut request = request;
+            let change = Rewrite { host: Some("new".parse().unwrap()), path: None };
+            apply_request(&[Filter::Rewrite(change)], &mut request, 0).unwrap();
+            (request.uri().to_string(), request.headers().get(HOST).map(|h| h.to_str().unwrap().to_owned()))
+        };
+        let of = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();
+        assert_eq!(host(of("http://old:80/a")), ("http://new/a".to_owned(), None));
+        assert_eq!(host(of("/a")), ("/a".to_owned(), Some("new".to_owned())));
+        let both = Request::get("http://old/").header(HOST, "old").body(Body::empty()).unwrap();
+        assert_eq!(host(both), ("http://new/".to_owned(), Some("new".to_owned())));
     }
 
     #[test]

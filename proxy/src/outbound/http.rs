@@ -254,7 +254,7 @@ fn count_failure(endpoint: &HttpEndpoint, error: &Error, started: Instant) {
 }
 
 fn find<'a>(routes: &'a HttpRoutes, request: &Request<Body>) -> Option<(Found, &'a HttpPolicy, &'a HttpRule)> {
-    let found = route::find(&routes.routes, route::Request::new(request))?;
+    let found = routes.index.find(&routes.routes, route::Request::new(request))?;
     let policy = &routes.routes.get(found.route)?.rules.get(found.rule)?.policy;
     Some((found, policy, routes.rules.get(found.route)?.get(found.rule)?))
 }

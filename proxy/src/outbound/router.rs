@@ -15,7 +15,7 @@ use crate::{
         outbound::{
             Backend, BackendKind, Distribution, FailureAccrual, Hash, Http, HttpPolicy, Load, Opaque, Policy, Protocol,
         },
-        route::Route,
+        route::{Route, RouteIndex},
     },
     http::stats::StreamStats,
     metrics::Counter,
@@ -36,6 +36,7 @@ pub struct Router {
 
 pub struct HttpRoutes {
     pub routes: Arc<[Route<HttpPolicy>]>,
+    pub index: RouteIndex,
     /// By route, then by rule.
     pub rules: Vec<Vec<HttpRule>>,
     pub is_profile: bool,
@@ -134,6 +135,7 @@ impl HttpRoutes {
         };
         Self {
             rules: http.routes.iter().map(rules_of).collect(),
+            index: RouteIndex::new(&http.routes),
             routes: http.routes.clone(),
             is_profile: http.is_profile,
         }

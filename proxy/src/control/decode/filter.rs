@@ -34,6 +34,8 @@ pub fn redirect(wire: http_route::RequestRedirect) -> Result<Filter, Invalid> {
     let scheme = wire.scheme.map(http::uri::Scheme::try_from).transpose().map_err(|e| Invalid::bad("scheme", e))?;
     let path = match wire.path.and_then(|p| p.replace) {
         Some(Replace::Full(path)) => Some(PathRewrite::Full(rewrite(path)?)),
+        // An empty one takes the prefix away.
+        Some(Replace::Prefix(path)) if path.is_empty() => Some(PathRewrite::Prefix(path.into())),
         Some(Replace::Prefix(path)) => Some(PathRewrite::Prefix(rewrite(path)?)),
         None => None,
     };
@@ -52,8 +54,8 @@ pub fn redirect(wire: http_route::RequestRedirect) -> Result<Filter, Invalid> {
     }))
 }
 
-fn rewrite(path: String) -> Result<Box<str>, Invalid> {
-    if path.starts_with('/') { Ok(path.into()) } else { Err(Invalid::bad("redirect path", format_args!("{path:?}"))) }
+pub fn rewrite(path: String) -> Result<Box<str>, Invalid> {
+    if path.starts_with('/') { Ok(path.into()) } else { Err(Invalid::bad("path to write", format_args!("{path:?}"))) }
 }
 
 fn status(code: u32) -> Result<StatusCode, Invalid> {

@@ -28,26 +28,29 @@ impl Invalid {
         Self(format!("bad {what}: {why}"))
     }
 
-    /// The same, said of a part of `place`.
-    pub fn within(self, place: impl std::fmt::Display) -> Self {
-        Self(format!("{place}: {}", self.0))
+    /// Says in which field it is; called from the inside out: `routes[0].rules[1]: bad header name: "é"`.
+    pub fn within(self, field: impl std::fmt::Display) -> Self {
+        match self.0.split_once(": ") {
+            Some((path, _)) if path.ends_with(']') => Self(format!("{field}.{}", self.0)),
+            _ => Self(format!("{field}: {}", self.0)),
+        }
     }
-}
-
-/// Understands every member of a repeated field; the first that cannot be is named by its place.
-pub fn each<W, T, C: FromIterator<T>>(
-    field: &str,
-    wire: impl IntoIterator<Item = W>,
-    one: impl Fn(W) -> Result<T, Invalid>,
-) -> Result<C, Invalid> {
-    let all = wire.into_iter().enumerate();
-    all.map(|(at, w)| one(w).map_err(|invalid| invalid.within(format_args!("{field}[{at}]")))).collect()
 }
 
 impl std::fmt::Display for Invalid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Decodes a list; what is wrong in it says at which place.
+pub fn each<W, T, C: FromIterator<T>>(
+    field: &str,
+    list: impl IntoIterator<Item = W>,
+    one: impl Fn(W) -> Result<T, Invalid>,
+) -> Result<C, Invalid> {
+    let place = |(at, wire)| one(wire).map_err(|error| error.within(format_args!("{field}[{at}]")));
+    list.into_iter().enumerate().map(place).collect()
 }
 
 pub fn meta(wire: Option<meta::Metadata>) -> Result<Meta, Invalid> {

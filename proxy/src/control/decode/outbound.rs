@@ -1,6 +1,6 @@
 //! Outbound policies. Strict as the contract is: one bad part makes the whole policy invalid.
 
-use super::{Invalid, duration, endpoint, filter, meta, optional_duration, required_duration, route};
+use super::{Invalid, duration, each, endpoint, filter, meta, optional_duration, required_duration, route};
 use crate::control::model::filter::{ConnectionFilter, Filter};
 use crate::control::model::outbound::*;
 use crate::control::model::route::{Route, Rule};
@@ -30,9 +30,9 @@ pub fn policy(wire: wire::OutboundPolicy) -> Result<Policy, Invalid> {
             let opaque = d.opaque.ok_or_else(|| Invalid::missing("opaque of detection"))?;
             Protocol::Detect {
                 timeout: d.timeout.map_or(Ok(DETECT_TIMEOUT), |t| duration("detection timeout", t))?,
-                http1: http(http1.routes, http1.failure_accrual)?,
-                http2: http(http2.routes, http2.failure_accrual)?,
-                opaque: self::opaque(opaque)?,
+                http1: http(http1.routes, http1.failure_accrual).map_err(|e| e.within("HTTP/1"))?,
+                http2: http(http2.routes, http2.failure_accrual).map_err(|e| e.within("HTTP/2"))?,
+                opaque: self::opaque(opaque).map_err(|e| e.within("opaque"))?,
             }
         }
         Kind::Http1(h) => Protocol::Http1(http(h.routes, h.failure_accrual)?),
@@ -46,12 +46,12 @@ pub fn policy(wire: wire::OutboundPolicy) -> Result<Policy, Invalid> {
 
 fn http(routes: Vec<wire::HttpRoute>, accrual: Option<wire::FailureAccrual>) -> Result<Http, Invalid> {
     let one = |r: wire::HttpRoute| {
-        let hosts = r.hosts.into_iter().map(route::host).collect::<Result<_, _>>()?;
-        let rules = r.rules.into_iter().map(http_rule).collect::<Result<_, _>>()?;
+        let hosts = each("hosts", r.hosts, route::host)?;
+        let rules = each("rules", r.rules, http_rule)?;
         Ok(Route { meta: Arc::new(meta(r.metadata)?), hosts, rules })
     };
     Ok(Http {
-        routes: routes.into_iter().map(one).collect::<Result<_, Invalid>>()?,
+        routes: each::<_, _, Vec<_>>("routes", routes, one)?.into(),
         failure_accrual: accrual.map(failure_accrual).transpose()?.flatten().map(Arc::new),
         is_profile: false,
     })
@@ -60,8 +60,8 @@ fn http(routes: Vec<wire::HttpRoute>, accrual: Option<wire::FailureAccrual>) -> 
 fn http_rule(rule: wire::http_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> {
     use wire::http_route::distribution::Kind;
     let backend = |b: wire::http_route::RouteBackend| {
-        let filters = b.filters.into_iter().map(|f| http_filter(f.kind)).collect::<Result<_, _>>()?;
-        Ok::<_, Invalid>(HttpBackend { backend: required_backend(b.backend)?, filters })
+        let filters = each("filters", b.filters, |f| http_filter(f.kind))?;
+        Ok::<_, Invalid>(HttpBackend { filters, ..HttpBackend::plain(required_backend(b.backend)?) })
     };
     let distribution = match rule.backends.and_then(|d| d.kind) {
         None => return Err(Invalid::missing("distribution")),
@@ -71,27 +71,25 @@ fn http_rule(rule: wire::http_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> 
     };
     let retry = rule.retry.map(http_retry).transpose()?;
     Ok(Rule {
-        matches: rule.matches.into_iter().map(route::http_match).collect::<Result<_, _>>()?,
+        matches: each("matches", rule.matches, route::http_match)?,
         policy: HttpPolicy {
-            filters: rule.filters.into_iter().map(|f| http_filter(f.kind)).collect::<Result<_, _>>()?,
-            distribution,
+            filters: each("filters", rule.filters, |f| http_filter(f.kind))?,
             timeouts: timeouts(rule.timeouts)?,
             retry: retry.map(Retry::Policy),
             allow_l5d_request_headers: rule.allow_l5d_request_headers,
-            is_grpc: false,
-            profile: None,
+            ..HttpPolicy::to(distribution)
         },
     })
 }
 
 fn grpc(routes: Vec<wire::GrpcRoute>, accrual: Option<wire::FailureAccrual>) -> Result<Http, Invalid> {
     let one = |r: wire::GrpcRoute| {
-        let hosts = r.hosts.into_iter().map(route::host).collect::<Result<_, _>>()?;
-        let rules = r.rules.into_iter().map(grpc_rule).collect::<Result<_, _>>()?;
+        let hosts = each("hosts", r.hosts, route::host)?;
+        let rules = each("rules", r.rules, grpc_rule)?;
         Ok(Route { meta: Arc::new(meta(r.metadata)?), hosts, rules })
     };
     Ok(Http {
-        routes: routes.into_iter().map(one).collect::<Result<_, Invalid>>()?,
+        routes: each::<_, _, Vec<_>>("routes", routes, one)?.into(),
         failure_accrual: accrual.map(failure_accrual).transpose()?.flatten().map(Arc::new),
         is_profile: false,
     })
@@ -100,8 +98,8 @@ fn grpc(routes: Vec<wire::GrpcRoute>, accrual: Option<wire::FailureAccrual>) -> 
 fn grpc_rule(rule: wire::grpc_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> {
     use wire::grpc_route::distribution::Kind;
     let backend = |b: wire::grpc_route::RouteBackend| {
-        let filters = b.filters.into_iter().map(|f| grpc_filter(f.kind)).collect::<Result<_, _>>()?;
-        Ok::<_, Invalid>(HttpBackend { backend: required_backend(b.backend)?, filters })
+        let filters = each("filters", b.filters, |f| grpc_filter(f.kind))?;
+        Ok::<_, Invalid>(HttpBackend { filters, ..HttpBackend::plain(required_backend(b.backend)?) })
     };
     let distribution = match rule.backends.and_then(|d| d.kind) {
         None => return Err(Invalid::missing("distribution")),
@@ -111,15 +109,14 @@ fn grpc_rule(rule: wire::grpc_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> 
     };
     let retry = rule.retry.map(grpc_retry).transpose()?;
     Ok(Rule {
-        matches: rule.matches.into_iter().map(route::grpc_match).collect::<Result<_, _>>()?,
+        matches: each("matches", rule.matches, route::grpc_match)?,
         policy: HttpPolicy {
-            filters: rule.filters.into_iter().map(|f| grpc_filter(f.kind)).collect::<Result<_, _>>()?,
-            distribution,
+            filters: each("filters", rule.filters, |f| grpc_filter(f.kind))?,
             timeouts: timeouts(rule.timeouts)?,
             retry: retry.map(Retry::Policy),
             allow_l5d_request_headers: rule.allow_l5d_request_headers,
             is_grpc: true,
-            profile: None,
+            ..HttpPolicy::to(distribution)
         },
     })
 }
@@ -141,7 +138,7 @@ fn opaque(wire: wire::proxy_protocol::Opaque) -> Result<Opaque, Invalid> {
         let filters = rule.filters.into_iter().map(|f| opaque_filter(f.kind)).collect();
         Ok(ConnectionRoute { meta: Arc::new(meta(r.metadata)?), snis: Vec::new(), filters, distribution })
     };
-    Ok(Opaque { routes: wire.routes.into_iter().map(one).collect::<Result<_, Invalid>>()? })
+    Ok(Opaque { routes: each::<_, _, Vec<_>>("routes", wire.routes, one)?.into() })
 }
 
 fn tls(wire: wire::proxy_protocol::Tls) -> Result<Tls, Invalid> {
@@ -159,10 +156,10 @@ fn tls(wire: wire::proxy_protocol::Tls) -> Result<Tls, Invalid> {
             Some(Kind::RandomAvailable(r)) => random(r.backends.into_iter().map(|w| (w.backend, w.weight)), backend)?,
         };
         let filters = rule.filters.into_iter().map(|f| tls_filter(f.kind)).collect();
-        let snis = r.snis.into_iter().map(route::sni).collect::<Result<_, _>>()?;
+        let snis = each("snis", r.snis, route::sni)?;
         Ok(ConnectionRoute { meta: Arc::new(meta(r.metadata)?), snis, filters, distribution })
     };
-    Ok(Tls { routes: wire.routes.into_iter().map(one).collect::<Result<_, Invalid>>()? })
+    Ok(Tls { routes: each::<_, _, Vec<_>>("routes", wire.routes, one)?.into() })
 }
 
 /// Layer-4 routes have one rule, because nothing tells rules apart.
@@ -175,9 +172,9 @@ fn single<R>(rules: &mut Vec<R>) -> Result<R, Invalid> {
 }
 
 fn first<W, B>(backends: Vec<W>, one: impl Fn(W) -> Result<B, Invalid>) -> Result<Distribution<B>, Invalid> {
-    Ok(match backends.into_iter().map(one).collect::<Result<Arc<[B]>, _>>()? {
+    Ok(match each::<_, _, Vec<B>>("backends", backends, one)? {
         empty if empty.is_empty() => Distribution::Empty,
-        backends => Distribution::FirstAvailable(backends),
+        backends => Distribution::FirstAvailable(backends.into()),
     })
 }
 
@@ -185,13 +182,14 @@ fn random<W, B>(
     backends: impl Iterator<Item = (Option<W>, u32)>,
     one: impl Fn(W) -> Result<B, Invalid>,
 ) -> Result<Distribution<B>, Invalid> {
-    let backends = backends
-        .map(|(backend, weight)| Ok((one(backend.ok_or_else(|| Invalid::missing("weighted backend"))?)?, weight)));
-    let backends = backends.collect::<Result<Arc<[(B, u32)]>, Invalid>>()?;
+    let weighted = |(backend, weight): (Option<W>, u32)| {
+        Ok((one(backend.ok_or_else(|| Invalid::missing("weighted backend"))?)?, weight))
+    };
+    let backends = each::<_, _, Vec<_>>("backends", backends, weighted)?;
     Ok(if backends.iter().all(|(_, weight)| *weight == 0) {
         Distribution::Empty
     } else {
-        Distribution::RandomAvailable(backends)
+        Distribution::RandomAvailable(backends.into())
     })
 }
 
@@ -255,6 +253,7 @@ fn timeouts(wire: Option<http_route::Timeouts>) -> Result<Timeouts, Invalid> {
         response: optional_duration("response timeout", wire.response)?,
         request: optional_duration("request timeout", wire.request)?,
         idle: optional_duration("idle timeout", wire.idle)?,
+        profile: None,
     })
 }
 

@@ -28,7 +28,7 @@ fn backend(rule: &mut wire::http_route::Rule) -> &mut wire::Backend {
 #[test]
 fn a_policy_that_lacks_a_part_is_invalid_and_says_which() {
     assert!(outbound::policy(balanced("web", "web:80")).is_ok());
-    assert_eq!(refused(|rule| rule.backends = None), "distribution is missing");
+    assert_eq!(refused(|rule| rule.backends = None), "routes[0].rules[0]: distribution is missing");
     let changes: [(Change, &str); 4] = [
         (|b| b.metadata = None, "metadata is missing"),
         (|b| b.queue = None, "queue is missing"),
@@ -42,13 +42,13 @@ fn a_policy_that_lacks_a_part_is_invalid_and_says_which() {
         ),
     ];
     for (change, why) in changes {
-        assert_eq!(refused(|rule| change(backend(rule))), why);
+        assert_eq!(refused(|rule| change(backend(rule))), format!("routes[0].rules[0].backends[0]: {why}"));
     }
     let regex = http_route::PathMatch { kind: Some(http_route::path_match::Kind::Regex("(".into())) };
     let matches = vec![http_route::HttpRouteMatch { path: Some(regex), ..Default::default() }];
-    assert!(refused(|rule| rule.matches = matches).starts_with("bad regular expression"));
+    assert!(refused(|rule| rule.matches = matches).starts_with("routes[0].rules[0].matches[0]: bad reg"));
     let no_conditions = wire::http_route::Retry { max_retries: 1, ..Default::default() };
-    assert_eq!(refused(|rule| rule.retry = Some(no_conditions)), "retry conditions is missing");
+    assert_eq!(refused(|rule| rule.retry = Some(no_conditions)), "routes[0].rules[0]: retry conditions is missing");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub enum Filter {
     RequestHeaders(HeaderChanges),
     ResponseHeaders(HeaderChanges),
     Redirect(Redirect),
+    Rewrite(Rewrite),
     /// A filter kind that this proxy does not know: requests fail with 500.
     Unknown,
 }
@@ -40,10 +41,18 @@ pub struct Redirect {
     pub status: StatusCode,
 }
 
+/// Changes where a request says it goes, not where it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rewrite {
+    /// The request's own when absent.
+    pub host: Option<http::uri::Authority>,
+    pub path: Option<PathRewrite>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum PathRewrite {
     Full(Box<str>),
-    /// Replaces the prefix that the route's match matched.
+    /// Replaces the prefix that the route's match matched; empty: takes it away.
     Prefix(Box<str>),
 }
 

@@ -1,7 +1,7 @@
 //! Where traffic to one destination goes, and how: the outbound policy and the ServiceProfile merged into one model.
 
 use super::endpoint::Endpoint;
-use super::filter::{ConnectionFilter, Filter};
+use super::filter::{ConnectionFilter, Filter, Ratio};
 use super::meta::Meta;
 use super::profile::{ProfileRoute, RetryBudget};
 use super::route::{HostMatch, Route};
@@ -53,6 +53,38 @@ pub struct HttpPolicy {
     pub is_grpc: bool,
     /// The rule is one of a ServiceProfile.
     pub profile: Option<Arc<ProfileRoute>>,
+    pub mirrors: Vec<Mirror>,
+    pub session: Option<Arc<SessionPersistence>>,
+}
+
+/// A service that gets a copy of requests; its responses are thrown away.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    pub meta: Arc<Meta>,
+    /// `name:port`, as of a balancer.
+    pub path: Arc<str>,
+    /// The share of requests that is copied.
+    pub ratio: Ratio,
+}
+
+/// Requests of a session go to the endpoint that answered its first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionPersistence {
+    pub kind: SessionKind,
+    /// After the session's beginning.
+    pub absolute_timeout: Option<Duration>,
+    /// After its last request.
+    pub idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionKind {
+    /// A permanent cookie is sent with Max-Age.
+    Cookie {
+        name: Box<str>,
+        is_permanent: bool,
+    },
+    Header(http::HeaderName),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +95,8 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// Without progress in either direction.
     pub idle: Option<Duration>,
+    /// From the beginning of the request, whatever its attempts, to the response's headers: a ServiceProfile's.
+    pub profile: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +160,7 @@ pub enum Distribution<B> {
 pub struct HttpBackend {
     pub backend: Arc<Backend>,
     pub filters: Vec<Filter>,
+    pub mirrors: Vec<Mirror>,
 }
 
 #[derive(Clone, Debug)]
@@ -218,6 +253,29 @@ impl Backend {
             BackendKind::Balancer { hash, .. } => hash.as_ref(),
             BackendKind::Forward(_) | BackendKind::Fail => None,
         }
+    }
+}
+
+impl HttpPolicy {
+    /// Sends requests on as they are.
+    pub fn to(distribution: Distribution<HttpBackend>) -> Self {
+        Self {
+            filters: Vec::new(),
+            distribution,
+            timeouts: Timeouts::default(),
+            retry: None,
+            allow_l5d_request_headers: false,
+            is_grpc: false,
+            profile: None,
+            mirrors: Vec::new(),
+            session: None,
+        }
+    }
+}
+
+impl HttpBackend {
+    pub fn plain(backend: Arc<Backend>) -> Self {
+        Self { backend, filters: Vec::new(), mirrors: Vec::new() }
     }
 }
 

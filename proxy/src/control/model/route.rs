@@ -2,12 +2,16 @@
 //! before none; then exact path, longer prefix, regex; then a method; then more headers; then more query parameters; then the
 //! earlier one.
 
+mod index;
 #[cfg(test)]
 mod tests;
+
+pub use index::RouteIndex;
 
 use super::meta::Meta;
 use http::{HeaderMap, HeaderName, Method};
 use regex_lite::Regex;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -131,14 +135,15 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The best route and rule for a request, if any matches.
+/// Whether there is one route that matches everything, as in nearly every policy.
+fn is_trivial<R>(routes: &[Route<R>]) -> bool {
+    matches!(routes, [Route { hosts, rules, .. }] if hosts.is_empty()
+        && matches!(&rules[..], [Rule { matches, .. }] if matches.is_empty()))
+}
+
+/// The best route and rule for a request, if any matches: the definition that [`RouteIndex`] is held to.
 pub fn find<R>(routes: &[Route<R>], request: Request<'_>) -> Option<Found> {
-    // Nearly every policy is one route that matches everything.
-    if let [Route { hosts, rules, .. }] = routes
-        && hosts.is_empty()
-        && let [Rule { matches, .. }] = &rules[..]
-        && matches.is_empty()
-    {
+    if is_trivial(routes) {
         return Some(Found { route: 0, rule: 0, prefix_len: 0 });
     }
     let mut best: Option<(Rank, Found)> = None;
@@ -208,6 +213,23 @@ impl PathMatch {
     }
 }
 
+impl PathMatch {
+    /// The rank of any match of this one; all expressions rank the same for one path.
+    fn fixed_rank(&self) -> PathRank {
+        match self {
+            Self::Exact(path) => PathRank::Exact(path.len()),
+            Self::Prefix(prefix) => PathRank::Prefix(prefix.len()),
+            Self::Regex(_) => PathRank::Regex(0),
+            Self::Grpc { service, method } => match (service.is_empty(), method.is_empty()) {
+                (false, false) => PathRank::Exact(service.len() + method.len() + 2),
+                (false, true) => PathRank::Prefix(service.len()),
+                (true, false) => PathRank::Regex(method.len()),
+                (true, true) => PathRank::Any,
+            },
+        }
+    }
+}
+
 impl ValueMatch {
     pub fn matches(&self, value: &[u8]) -> bool {
         match self {
@@ -264,15 +286,22 @@ pub fn find_by_name<'a>(routes: impl Iterator<Item = &'a [HostMatch]>, name: &st
 }
 
 fn query_matches(query: &str, name: &str, value: &ValueMatch) -> bool {
-    query.split('&').any(|pair| {
+    query_pairs(query).any(|(key, text)| *key == *name.as_bytes() && value.matches(&text))
+}
+
+fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    query.split('&').map(|pair| {
         let (key, text) = pair.split_once('=').unwrap_or((pair, ""));
-        decoded(key) == name.as_bytes() && value.matches(&decoded(text))
+        (decoded(key), decoded(text))
     })
 }
 
 /// Undoes `application/x-www-form-urlencoded`; a broken escape stays as it is.
-fn decoded(text: &str) -> Vec<u8> {
+fn decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|b| matches!(b, b'+' | b'%')) {
+        return Cow::Borrowed(bytes);
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -287,7 +316,7 @@ fn decoded(text: &str) -> Vec<u8> {
         }
         at += 1;
     }
-    out
+    Cow::Owned(out)
 }
 
 /// The host of a `host[:port]`, IPv6 brackets kept.

@@ -116,3 +116,114 @@ fn names_are_found_by_the_best_match() {
     let find = |name| find_by_name(lists.iter().map(Vec::as_slice), name);
     assert_eq!((find("a.example.com"), find("b.example.com"), find("x")), (Some(2), Some(1), Some(0)));
 }
+
+/// A generator of its own, so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % n
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    /// Now and then.
+    fn is(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+
+    fn path_match(&mut self) -> Option<PathMatch> {
+        let path = self.pick(&["/", "/a", "/a/", "/a/b", "/a/b/", "/a//", "/s.A/M", "/s.A"]);
+        let (service, method) = (self.pick(&["", "s.A", "a"]).into(), self.pick(&["", "M", "b"]).into());
+        Some(match self.below(6) {
+            0 => PathMatch::Exact(path.into()),
+            1 | 2 => PathMatch::Prefix(path.into()),
+            3 => PathMatch::Regex(whole_regex(self.pick(&["/a.*", "/.*/M", ".*"])).unwrap()),
+            4 => PathMatch::Grpc { service, method },
+            _ => return None,
+        })
+    }
+
+    fn value(&mut self) -> ValueMatch {
+        match self.is(4) {
+            true => ValueMatch::Regex(whole_regex("[12]").unwrap()),
+            false => ValueMatch::Exact(self.pick(&["1", "2", "3"]).as_bytes().into()),
+        }
+    }
+
+    fn request_match(&mut self) -> RequestMatch {
+        let path = self.path_match();
+        let method = self.is(4).then(|| if self.is(2) { Method::GET } else { Method::POST });
+        let mut headers = Vec::new();
+        let mut query = Vec::new();
+        while self.is(2) {
+            headers.push((HeaderName::from_static(self.pick(&["x", "y"])), self.value()));
+        }
+        while self.is(3) {
+            query.push((self.pick(&["p", "q"]).into(), self.value()));
+        }
+        RequestMatch { path, method, headers, query, condition: None }
+    }
+
+    fn routes(&mut self) -> Vec<Route<&'static str>> {
+        let hosts = [exact("a.b"), exact("A.b.c"), suffix("b.c"), suffix("C"), HostMatch::Suffix(Box::default())];
+        let mut routes = Vec::new();
+        for _ in 0..=self.below(12) {
+            let mut route = route("", &[], vec![]);
+            while self.is(2) {
+                route.hosts.push(hosts[self.below(hosts.len())].clone());
+            }
+            route.rules.clear();
+            for _ in 0..=self.below(6) {
+                let matches = (0..self.below(4)).map(|_| self.request_match()).collect();
+                route.rules.push(Rule { matches, policy: "" });
+            }
+            routes.push(route);
+        }
+        routes
+    }
+
+    fn request(&mut self) -> http::Request<()> {
+        let host = self.pick(&["a.b", "a.b.c", "A.B.C", "x.a.b.c.", "b.c", "c", "z"]);
+        let path = self.pick(&["/", "/a", "/a/", "/a/b", "/a/b/c", "/a//b", "/ab", "/s.A/M", "/s.A", "/a/M"]);
+        let query = self.pick(&["", "?p=1", "?q=%32&p=3", "?q=2&q=1", "?p=2&p=1"]);
+        let mut request = http::Request::get(format!("http://{host}{path}{query}")).body(()).unwrap();
+        while self.is(2) {
+            let value = self.pick(&["1", "2", "3"]);
+            request.headers_mut().append(self.pick(&["x", "y"]), value.parse().unwrap());
+        }
+        request
+    }
+}
+
+#[test]
+fn the_index_finds_what_a_search_of_all_finds() {
+    let mut random = Random(1);
+    let mut matched = 0;
+    for round in 0..3_000 {
+        let routes = random.routes();
+        let index = RouteIndex::new(&routes);
+        for _ in 0..8 {
+            let request = random.request();
+            let expected = find(&routes, Request::new(&request));
+            matched += usize::from(expected.is_some());
+            assert_eq!(index.find(&routes, Request::new(&request)), expected, "{round}: {request:?} in {routes:#?}");
+        }
+    }
+    assert!(matched > 5_000, "{matched}");
+}
+
+#[test]
+fn one_of_a_thousand_is_found() {
+    let of = |n| route("", &[], vec![path(PathMatch::Prefix(format!("/{n}").into()))]);
+    let routes: Vec<_> = (0..1_000).map(of).collect();
+    let index = RouteIndex::new(&routes);
+    let request = http::Request::get("http://h/999/x").body(()).unwrap();
+    assert_eq!(index.find(&routes, Request::new(&request)).map(|f| f.route), Some(999));
+    // Names and paths longer than any that is known are not hashed.
+    let long = http::Request::get(format!("http://h/{}", "/".repeat(60_000))).body(()).unwrap();
+    assert_eq!(index.find(&routes, Request::new(&long)), None);
+}
