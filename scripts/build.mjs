@@ -1,5 +1,5 @@
 /** Builds what runs: TypeScript from protos, the static proxy, one bundle per program, and the table of images. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { node24, root, run } from './setup.mjs';
 
@@ -53,13 +53,22 @@ async function bundle() {
     format: 'esm',
     sourcemap: 'linked',
     logLevel: 'warning',
-    define: { 'process.env.TULLE_VERSION': JSON.stringify(version) },
+    define: {
+      'process.env.TULLE_VERSION': JSON.stringify(version),
+      'process.env.TULLE_CRDS': JSON.stringify(JSON.stringify(definitionTexts())),
+    },
     // Dependencies written as CommonJS call require(), which an ES module does not have.
     banner: {
       js: "import { createRequire as tulleCreateRequire } from 'node:module'; const require = tulleCreateRequire(import.meta.url);",
     },
   });
   await stop();
+}
+
+/** What `tulle install --crds` prints, by file name (read by cli/src/install/crds.ts). */
+function definitionTexts() {
+  const folder = join(root, 'api/crds');
+  return Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')]));
 }
 
 /** Which programs of this machine an image of the one-machine cluster stands for (read by cluster/src/kubelet). */

@@ -35,6 +35,7 @@ export async function runDemo(options: Options, signal: AbortSignal): Promise<vo
   const installAndShow = async (kubeconfigPath: string): Promise<void> => {
     const client = createClient(loadKubeconfig({ path: kubeconfigPath }));
     await timed('controlPlane', 'control plane', async () => {
+      await applyAll(client, await installManifests(options.root, kubeconfigPath, '--crds'));
       await applyAll(client, await installManifests(options.root, kubeconfigPath));
       await untilReady(client, CONTROL_PLANE.namespace, CONTROL_PLANE.names, signal);
     });
@@ -85,8 +86,8 @@ async function report(scraper: Scraper, forMs: number, startMs: StartTimes, sign
 }
 
 /** Exactly what a user would pipe into `kubectl apply`. */
-async function installManifests(root: string, kubeconfigPath: string): Promise<KubeObject[]> {
-  const args = [join(root, 'dist/tulle.js'), '--kubeconfig', kubeconfigPath, 'install'];
+async function installManifests(root: string, kubeconfigPath: string, ...flags: string[]): Promise<KubeObject[]> {
+  const args = [join(root, 'dist/tulle.js'), '--kubeconfig', kubeconfigPath, 'install', ...flags];
   const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: 16 * 1024 * 1024 });
   return parseAllDocuments(stdout).flatMap((document) => (document.toJS() as KubeObject | null) ?? []);
 }

@@ -75,6 +75,7 @@ export async function tulle(cluster: TestCluster, ...args: string[]): Promise<st
 
 /** Installs the mesh exactly as a user does, and waits until its pod is ready. */
 export async function installMesh(cluster: TestCluster, ...flags: string[]): Promise<void> {
+  await applyText(cluster, await tulle(cluster, 'install', '--crds'));
   await applyText(cluster, await tulle(cluster, 'install', ...flags));
   await untilDeploymentReady(cluster, 'linkerd', 'linkerd-destination');
 }

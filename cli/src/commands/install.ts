@@ -1,17 +1,32 @@
-/** `tulle install`: prints the control plane's manifests. Applies nothing. */
-import { CONFIG_MAPS, type ConfigMap, MeshError, PODS, type Pod, SECRETS, type Secret } from '@tulle/api';
+/** `tulle install`: prints the custom resource definitions or the control plane's manifests. Applies nothing. */
+import {
+  CONFIG_MAPS,
+  type ConfigMap,
+  type KubeObject,
+  MeshError,
+  PODS,
+  type Pod,
+  SECRETS,
+  type Secret,
+} from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { trustDomain, type Values, VERSION } from '@tulle/control-plane/injector/values.ts';
 import type { Command } from 'commander';
 import { connect, type GlobalOptions, globalOptions, withGlobalOptions } from '../globals.ts';
 import { type Credentials, credentialProblems } from '../install/certificate-chain.ts';
 import { createIdentityCredentials, createWebhookCertificate } from '../install/certificates.ts';
+import { crdManifests, gatewayState, missingCrds } from '../install/crds.ts';
 import { addValueFlags, INSTALL_FLAGS, readText, valuesFrom } from '../install/install-values.ts';
 import { controlPlaneManifests } from '../install/manifests.ts';
+import { WEBHOOKS, type WebhookCertificate, type WebhookCertificates } from '../install/webhooks.ts';
 import { outputFormat, printDocuments } from '../output/documents.ts';
+
+const CREATED_BY = `linkerd/cli ${VERSION}`;
 
 interface InstallOptions {
   crds?: boolean;
+  enableSmi?: boolean;
+  set?: string[];
   ignoreCluster?: boolean;
   identityTrustAnchorsFile?: string;
   identityIssuerCertificateFile?: string;
@@ -24,7 +39,8 @@ interface InstallOptions {
 export function register(program: Command): void {
   const command = withGlobalOptions(program.command('install'))
     .description('Print the manifests of the control plane. Apply them with: tulle install | kubectl apply -f -')
-    .option('--crds', 'print the custom resource definitions instead')
+    .option('--crds', 'print the custom resource definitions instead; they are to be applied first')
+    .option('--enable-smi', 'with --crds: the definitions of the Service Mesh Interface too')
     .option('--ha', 'three replicas, spread over nodes, with resource limits')
     .option('--ignore-cluster', 'do not look at the cluster for what is installed already and what it supports')
     .option('--identity-trust-anchors-file <file>', 'PEM file with the trust anchors')
@@ -40,25 +56,68 @@ export function register(program: Command): void {
 
 async function install(globals: GlobalOptions, options: InstallOptions): Promise<string> {
   const format = outputFormat(options.output, ['yaml', 'json']);
-  if (options.crds) {
-    process.stderr.write(
-      'there are no custom resource definitions yet: they come with policy; `tulle install` is complete\n',
-    );
-    return '';
-  }
+  if (options.crds) return printDocuments(await installCrds(globals, options), format);
+  if (options.enableSmi) throw new MeshError('INVALID_ARGUMENT', '--enable-smi: goes with --crds');
   const { values, overrides } = valuesFrom(options as Record<string, unknown>, INSTALL_FLAGS);
   const namespace = globals.linkerdNamespace;
   const found = options.ignoreCluster ? {} : await lookAtCluster(globals, namespace);
+  if (found.missingDefinitions?.length) {
+    throw new MeshError(
+      'FAILED_PRECONDITION',
+      `the cluster lacks the custom resource definitions ${found.missingDefinitions.join(', ')}; apply them first: tulle install --crds | kubectl apply -f -`,
+    );
+  }
   if (found.isDualStack && !hasOwnSetting(overrides, 'disableIPv6')) values.disableIPv6 = false;
 
   await setIdentity(values, options, namespace, found);
-  const webhook = found.webhook ?? (await createWebhookCertificate('linkerd-proxy-injector', namespace));
-  if (values.proxyInjector.crtPEM && values.proxyInjector.keyPEM) {
-    webhook.certPem = values.proxyInjector.crtPEM;
-    webhook.keyPem = values.proxyInjector.keyPEM;
+  const certificates = await webhookCertificates(namespace, found.certificates);
+  return printDocuments(
+    controlPlaneManifests({ namespace, values, overrides, certificates, createdBy: CREATED_BY }),
+    format,
+  );
+}
+
+/** The definitions; of the Gateway API only what the cluster lacks, or `--set installGatewayAPI=…` asks for. */
+async function installCrds(globals: GlobalOptions, options: InstallOptions): Promise<KubeObject[]> {
+  const installGatewayApi = gatewaySetting(options.set);
+  const state = options.ignoreCluster
+    ? ({ kind: 'absent' } as const)
+    : await onCluster(globals, (client) => gatewayState(client));
+  const { objects, notes } = crdManifests(
+    {
+      namespace: globals.linkerdNamespace,
+      createdBy: CREATED_BY,
+      hasSmi: options.enableSmi ?? false,
+      installGatewayApi,
+    },
+    state,
+  );
+  for (const note of notes) process.stderr.write(`${note}\n`);
+  return objects;
+}
+
+function gatewaySetting(set: readonly string[] = []): boolean | undefined {
+  let setting: boolean | undefined;
+  for (const text of set.flatMap((list) => list.split(','))) {
+    const value = /^installGatewayAPI=(true|false)$/.exec(text)?.[1];
+    if (!value) {
+      throw new MeshError(
+        'INVALID_ARGUMENT',
+        `--set ${text}: with --crds only installGatewayAPI=true or =false can be set`,
+      );
+    }
+    setting = value === 'true';
   }
-  const createdBy = `linkerd/cli ${VERSION}`;
-  return printDocuments(controlPlaneManifests({ namespace, values, overrides, webhook, createdBy }), format);
+  return setting;
+}
+
+/** One for each webhook: what is installed is kept. */
+async function webhookCertificates(namespace: string, found: WebhookCertificates = {}): Promise<WebhookCertificates> {
+  const pairs = WEBHOOKS.map(async ({ name }) => [
+    name,
+    found[name] ?? (await createWebhookCertificate(name, namespace)),
+  ]);
+  return Object.fromEntries(await Promise.all(pairs));
 }
 
 /** Fills in trust anchors and issuer: from files, from the values, from what is installed, or new ones. */
@@ -113,35 +172,48 @@ function credentialsFromValues(values: Values): Credentials | undefined {
 }
 
 interface Found {
+  missingDefinitions?: string[];
   credentials?: Credentials;
-  webhook?: { certPem: string; keyPem: string };
+  certificates?: WebhookCertificates;
   isDualStack?: boolean;
 }
 
 /** What an installation keeps, so that printing twice does not change the mesh's identity, and whether pods have IPv6. */
 async function lookAtCluster(globals: GlobalOptions, namespace: string): Promise<Found> {
-  const client = await connect(globals);
-  try {
-    const [pods, roots, issuer, webhook] = await Promise.all([
+  return onCluster(globals, async (client) => {
+    const [missingDefinitions, pods, roots, issuer, ...secrets] = await Promise.all([
+      missingCrds(client),
       client
         .request('GET', '/api/v1/nodes', {})
         .then((answer) => answer.json<{ items: { spec?: { podCIDRs?: string[] } }[] }>()),
       orAbsent(client.get<ConfigMap>(CONFIG_MAPS, 'linkerd-identity-trust-roots', namespace)),
       orAbsent(client.get<Secret>(SECRETS, 'linkerd-identity-issuer', namespace)),
-      orAbsent(client.get<Secret>(SECRETS, 'linkerd-proxy-injector-k8s-tls', namespace)),
+      ...WEBHOOKS.map(({ name }) => orAbsent(client.get<Secret>(SECRETS, `${name}-k8s-tls`, namespace))),
     ]);
     const isDualStack =
       pods.items.some(({ spec }) => spec?.podCIDRs?.some((cidr) => cidr.includes(':'))) || (await hasIPv6Pods(client));
     const trustAnchorsPem = roots?.data?.['ca-bundle.crt'];
     const [issuerCertPem, issuerKeyPem] = [decoded(issuer, 'crt.pem'), decoded(issuer, 'key.pem')];
-    const [certPem, keyPem] = [decoded(webhook, 'tls.crt'), decoded(webhook, 'tls.key')];
+    const certificates: Record<string, WebhookCertificate> = {};
+    for (const [i, { name }] of WEBHOOKS.entries()) {
+      const [certPem, keyPem] = [decoded(secrets[i], 'tls.crt'), decoded(secrets[i], 'tls.key')];
+      if (certPem && keyPem) certificates[name] = { certPem, keyPem };
+    }
     return {
+      missingDefinitions,
       isDualStack,
+      certificates,
       ...(trustAnchorsPem && issuerCertPem && issuerKeyPem
         ? { credentials: { trustAnchorsPem, issuerCertPem, issuerKeyPem } }
         : {}),
-      ...(certPem && keyPem ? { webhook: { certPem, keyPem } } : {}),
     };
+  });
+}
+
+async function onCluster<T>(globals: GlobalOptions, look: (client: Client) => Promise<T>): Promise<T> {
+  const client = await connect(globals);
+  try {
+    return await look(client);
   } catch (error) {
     const { code, message, status } = MeshError.from(error);
     throw new MeshError(code, `look at the cluster: ${message} (with --ignore-cluster nothing is looked at)`, {

@@ -6,6 +6,7 @@ import { type ApiServer, startApiServer } from '@tulle/cluster/apiserver/server.
 import { createIdentityCredentials, createWebhookCertificate } from './certificates.ts';
 import { INSTALL_FLAGS, valuesFrom } from './install-values.ts';
 import { controlPlaneManifests } from './manifests.ts';
+import { WEBHOOKS } from './webhooks.ts';
 
 describe('an API server that takes no unknown field', () => {
   let server: ApiServer;
@@ -35,8 +36,9 @@ describe('an API server that takes no unknown field', () => {
       const credentials = await createIdentityCredentials(namespace, 'cluster.local');
       values.identityTrustAnchorsPEM = credentials.trustAnchorsPem;
       values.identity.issuer.tls = { crtPEM: credentials.issuerCertPem, keyPEM: credentials.issuerKeyPem };
-      const webhook = await createWebhookCertificate('linkerd-proxy-injector', namespace);
-      const objects = controlPlaneManifests({ namespace, values, overrides, webhook, createdBy: 'test' });
+      const pairs = WEBHOOKS.map(async ({ name }) => [name, await createWebhookCertificate(name, namespace)]);
+      const certificates = Object.fromEntries(await Promise.all(pairs));
+      const objects = controlPlaneManifests({ namespace, values, overrides, certificates, createdBy: 'test' });
       for (const object of objects) await createStrictly(client, object);
       assert.ok(objects.length > 20);
     });

@@ -12,8 +12,10 @@ import {
   resourcesOf,
 } from '@tulle/control-plane/injector/pod-parts.ts';
 import { proxyVersion, trustDomain, type Values } from '@tulle/control-plane/injector/values.ts';
+import { PORTS, WEBHOOKS } from './webhooks.ts';
 
-export const PORTS = { identity: 8080, destination: 8086, policy: 8090, webhook: 8443, admin: 9990 };
+/** The API server speaks TLS of its own to them. */
+const WEBHOOK_PORTS = [PORTS.webhook, PORTS.policyValidator, PORTS.profileValidator].join(',');
 
 export interface DeploymentContext {
   namespace: string;
@@ -67,7 +69,7 @@ function podAnnotations(values: Values, { createdBy }: DeploymentContext): Recor
     'cluster-autoscaler.kubernetes.io/safe-to-evict': 'true',
     // The API server calls the webhook from wherever it runs, with TLS of its own and no identity of the mesh.
     'config.linkerd.io/default-inbound-policy': 'all-unauthenticated',
-    'config.linkerd.io/opaque-ports': String(PORTS.webhook),
+    'config.linkerd.io/opaque-ports': WEBHOOK_PORTS,
     'config.linkerd.io/proxy-require-identity-inbound-ports': `${PORTS.destination},${PORTS.policy}`,
     ...values.podAnnotations,
   };
@@ -81,7 +83,7 @@ function podSpec(values: Values, namespace: string, selector: Record<string, str
   const options = {
     controlPlaneNamespace: namespace,
     inboundPorts: Object.values(PORTS).join(','),
-    opaquePorts: String(PORTS.webhook),
+    opaquePorts: WEBHOOK_PORTS,
     isControlPlane: true,
     isNative: false,
     isAwaited: false,
@@ -110,7 +112,7 @@ function podSpec(values: Values, namespace: string, selector: Record<string, str
     volumes: [
       { name: 'identity-issuer', secret: { secretName: 'linkerd-identity-issuer' } },
       { configMap: { name: 'linkerd-identity-trust-roots' }, name: 'trust-roots' },
-      { name: 'injector-tls', secret: { secretName: 'linkerd-proxy-injector-k8s-tls' } },
+      ...WEBHOOKS.map(({ name, volume }) => ({ name: volume, secret: { secretName: `${name}-k8s-tls` } })),
       initVolume(own),
       ...proxyVolumes(own),
     ],
@@ -143,6 +145,8 @@ function controlPlaneContainer(values: Values, namespace: string): Container {
       { containerPort: PORTS.destination, name: 'dest-grpc' },
       { containerPort: PORTS.policy, name: 'policy-grpc' },
       { containerPort: PORTS.webhook, name: 'https' },
+      { containerPort: PORTS.policyValidator, name: 'policy-https' },
+      { containerPort: PORTS.profileValidator, name: 'sp-https' },
       { containerPort: PORTS.admin, name: 'cp-admin' },
     ],
     readinessProbe: { ...probe('/ready'), failureThreshold: 7, periodSeconds: 2 },
@@ -159,7 +163,7 @@ function controlPlaneContainer(values: Values, namespace: string): Container {
     volumeMounts: [
       { mountPath: '/var/run/linkerd/identity/issuer', name: 'identity-issuer', readOnly: true },
       { mountPath: '/var/run/linkerd/identity/trust-roots', name: 'trust-roots', readOnly: true },
-      { mountPath: '/var/run/linkerd/tls', name: 'injector-tls', readOnly: true },
+      ...WEBHOOKS.map(({ volume, mountPath }) => ({ mountPath, name: volume, readOnly: true })),
     ],
   };
 }

@@ -8,15 +8,24 @@ import { credentialProblems, isSignedBy } from './certificate-chain.ts';
 import { createIdentityCredentials, createWebhookCertificate } from './certificates.ts';
 import { INSTALL_FLAGS, valuesFrom } from './install-values.ts';
 import { controlPlaneManifests } from './manifests.ts';
+import { WEBHOOKS } from './webhooks.ts';
 
 const credentials = await createIdentityCredentials('linkerd', 'cluster.local');
-const webhook = await createWebhookCertificate('linkerd-proxy-injector', 'linkerd');
+const certificates = Object.fromEntries(
+  await Promise.all(WEBHOOKS.map(async ({ name }) => [name, await createWebhookCertificate(name, 'linkerd')])),
+);
 
 function manifests(options: Record<string, unknown> = {}): KubeObject[] {
   const { values, overrides } = valuesFrom(options, INSTALL_FLAGS);
   values.identityTrustAnchorsPEM = credentials.trustAnchorsPem;
   values.identity.issuer.tls = { crtPEM: credentials.issuerCertPem, keyPEM: credentials.issuerKeyPem };
-  return controlPlaneManifests({ namespace: 'linkerd', values, overrides, webhook, createdBy: 'linkerd/cli test' });
+  return controlPlaneManifests({
+    namespace: 'linkerd',
+    values,
+    overrides,
+    certificates,
+    createdBy: 'linkerd/cli test',
+  });
 }
 
 const find = (objects: KubeObject[], kind: string, name: string) =>
@@ -63,6 +72,8 @@ describe('manifests', () => {
       'ConfigMap/linkerd-identity-trust-roots',
       'Secret/linkerd-identity-issuer',
       'Secret/linkerd-proxy-injector-k8s-tls',
+      'Secret/linkerd-policy-validator-k8s-tls',
+      'Secret/linkerd-sp-validator-k8s-tls',
       'Secret/linkerd-config-overrides',
       'Service/linkerd-dst',
       'Service/linkerd-dst-headless',
@@ -70,8 +81,12 @@ describe('manifests', () => {
       'Service/linkerd-identity',
       'Service/linkerd-identity-headless',
       'Service/linkerd-proxy-injector',
+      'Service/linkerd-policy-validator',
+      'Service/linkerd-sp-validator',
       'Deployment/linkerd-destination',
       'MutatingWebhookConfiguration/linkerd-proxy-injector-webhook-config',
+      'ValidatingWebhookConfiguration/linkerd-policy-validator-webhook-config',
+      'ValidatingWebhookConfiguration/linkerd-sp-validator-webhook-config',
     ]) {
       assert.ok(names.includes(name), name);
     }
@@ -88,11 +103,15 @@ describe('manifests', () => {
       config.destinationAddress,
       config.policyAddress,
       config.injectorAddress,
+      config.policyValidatorAddress,
+      config.spValidatorAddress,
       config.adminAddress,
     ]) {
       assert.ok(ports.includes(Number(address.split(':').at(-1))), address);
     }
-    assert.ok(controlPlane!.volumeMounts!.some(({ mountPath }) => mountPath === config.injectorTlsPath));
+    const mounts = controlPlane!.volumeMounts!.map(({ mountPath }) => mountPath);
+    for (const path of [config.injectorTlsPath, config.policyValidatorTlsPath, config.spValidatorTlsPath])
+      assert.ok(mounts.includes(path), path);
   });
 
   test('the control plane is meshed by a classic sidecar that asks on loopback', () => {
@@ -112,14 +131,34 @@ describe('manifests', () => {
     assert.equal(args[args.indexOf('--outbound-ports-to-ignore') + 1], '443,6443');
   });
 
-  test('the webhook trusts the certificate that it shows', () => {
+  test('every webhook is called at its own port, and trusted by the certificate that it shows', () => {
     const objects = manifests();
-    const secret = find(objects, 'Secret', 'linkerd-proxy-injector-k8s-tls');
-    const [hook] = find(objects, 'MutatingWebhookConfiguration', 'linkerd-proxy-injector-webhook-config').webhooks;
-    const certificate = new X509Certificate(decode(secret.data['tls.crt']));
-    assert.ok(isSignedBy(certificate, new X509Certificate(decode(hook.clientConfig.caBundle))));
-    assert.ok(certificate.checkHost('linkerd-proxy-injector.linkerd.svc'));
-    assert.equal(hook.failurePolicy, 'Ignore');
+    for (const { name, port, configuration } of WEBHOOKS) {
+      const secret = find(objects, 'Secret', `${name}-k8s-tls`);
+      const [hook] = find(objects, configuration.kind, configuration.name).webhooks;
+      const certificate = new X509Certificate(decode(secret.data['tls.crt']));
+      assert.ok(isSignedBy(certificate, new X509Certificate(decode(hook.clientConfig.caBundle))));
+      assert.ok(certificate.checkHost(`${name}.linkerd.svc`));
+      assert.deepEqual(hook.clientConfig.service, { name, namespace: 'linkerd', path: '/' });
+      assert.deepEqual([hook.name, hook.failurePolicy], [`${name}.linkerd.io`, 'Ignore']);
+      const { ports } = find(objects, 'Service', name).spec;
+      assert.deepEqual([ports[0].port, ports[0].targetPort], [443, port]);
+      const { annotations } = find(objects, 'Deployment', 'linkerd-destination').spec.template.metadata;
+      assert.ok(annotations['config.linkerd.io/opaque-ports'].split(',').includes(String(port)));
+    }
+  });
+
+  test('a certificate that the values give is used, and another CA where one is named', () => {
+    const given = certificates['linkerd-proxy-injector']!;
+    const values = { policyValidator: { crtPEM: given.certPem, keyPEM: given.keyPem, caBundle: 'other' } };
+    const objects = manifests({
+      set: [`policyValidator=${JSON.stringify(values.policyValidator).replaceAll(',', '\\,')}`],
+    });
+    const secret = find(objects, 'Secret', 'linkerd-policy-validator-k8s-tls');
+    assert.equal(decode(secret.data['tls.key']), given.keyPem);
+    const [hook] = find(objects, 'ValidatingWebhookConfiguration', 'linkerd-policy-validator-webhook-config').webhooks;
+    assert.equal(decode(hook.clientConfig.caBundle), 'other');
+    assert.doesNotMatch(find(objects, 'ConfigMap', 'linkerd-config').data.values, /PRIVATE KEY/);
   });
 
   test('the values that the injector reads are complete, and without a private key', () => {
@@ -137,10 +176,8 @@ describe('manifests', () => {
     assert.deepEqual(spec.strategy.rollingUpdate, { maxSurge: '25%', maxUnavailable: 1 });
     assert.ok(podOf(objects).affinity?.podAntiAffinity);
     assert.ok(find(objects, 'PodDisruptionBudget', 'linkerd-dst'));
-    assert.equal(
-      find(objects, 'MutatingWebhookConfiguration', 'linkerd-proxy-injector-webhook-config').webhooks[0].failurePolicy,
-      'Fail',
-    );
+    for (const { configuration } of WEBHOOKS)
+      assert.equal(find(objects, configuration.kind, configuration.name).webhooks[0].failurePolicy, 'Fail');
   });
 
   test('what the user has changed is kept for later', () => {

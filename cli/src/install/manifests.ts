@@ -3,8 +3,9 @@ import type { KubeObject } from '@tulle/api';
 import type { Values } from '@tulle/control-plane/injector/values.ts';
 import type { ValuesLayer } from '@tulle/control-plane/injector/values-layers.ts';
 import { stringify } from 'yaml';
-import { controlPlaneDeployment, PORTS } from './control-plane-pod.ts';
+import { controlPlaneDeployment } from './control-plane-pod.ts';
 import { rbacObjects } from './rbac.ts';
+import { PORTS, WEBHOOKS, type WebhookCertificates, webhookConfigurations, webhookSecrets } from './webhooks.ts';
 
 export interface ManifestInput {
   namespace: string;
@@ -12,7 +13,7 @@ export interface ManifestInput {
   values: Values;
   /** What the user changed of the defaults. */
   overrides: ValuesLayer;
-  webhook: { certPem: string; keyPem: string };
+  certificates: WebhookCertificates;
   createdBy: string;
 }
 
@@ -27,7 +28,7 @@ export function controlPlaneManifests(input: ManifestInput): KubeObject[] {
     ...serviceObjects(namespace, labels, input.createdBy),
     ...(values.enablePodDisruptionBudget ? [disruptionBudget(namespace, labels)] : []),
     controlPlaneDeployment(values, context),
-    webhookConfiguration(input, labels),
+    ...webhookConfigurations(input, labels),
   ];
 }
 
@@ -47,7 +48,7 @@ const namespaceObject = (name: string, labels: Record<string, string>): KubeObje
 });
 
 function configObjects(input: ManifestInput, labels: Record<string, string>): KubeObject[] {
-  const { namespace, values, webhook } = input;
+  const { namespace, values } = input;
   const annotations = { 'linkerd.io/created-by': input.createdBy };
   const meta = (name: string, component: string) => ({
     name,
@@ -57,7 +58,7 @@ function configObjects(input: ManifestInput, labels: Record<string, string>): Ku
   });
   const publicValues = structuredClone(values);
   publicValues.identity.issuer.tls = { crtPEM: values.identity.issuer.tls.crtPEM, keyPEM: '' };
-  publicValues.proxyInjector = { ...publicValues.proxyInjector, keyPEM: '' };
+  for (const { key } of WEBHOOKS) publicValues[key].keyPEM = '';
   const isOwnIssuer = values.identity.issuer.scheme === 'linkerd.io/tls' && values.identity.issuer.tls.keyPEM !== '';
   return [
     {
@@ -90,17 +91,7 @@ function configObjects(input: ManifestInput, labels: Record<string, string>): Ku
           },
         ]
       : []),
-    ...(values.proxyInjector.externalSecret
-      ? []
-      : [
-          {
-            apiVersion: 'v1',
-            kind: 'Secret',
-            metadata: meta('linkerd-proxy-injector-k8s-tls', 'proxy-injector'),
-            type: 'kubernetes.io/tls',
-            data: { 'tls.crt': base64(webhook.certPem), 'tls.key': base64(webhook.keyPem) },
-          },
-        ]),
+    ...webhookSecrets(input, labels),
     {
       apiVersion: 'v1',
       kind: 'Secret',
@@ -136,11 +127,13 @@ function serviceObjects(namespace: string, labels: Record<string, string>, creat
     service('linkerd-policy', 'destination', grpc(PORTS.policy), { isHeadless: true }),
     service('linkerd-identity', 'identity', grpc(PORTS.identity)),
     service('linkerd-identity-headless', 'identity', grpc(PORTS.identity), { isHeadless: true }),
-    service(
-      'linkerd-proxy-injector',
-      'proxy-injector',
-      { name: 'proxy-injector', port: 443, targetPort: PORTS.webhook },
-      { annotations: { 'config.linkerd.io/opaque-ports': '443' } },
+    ...WEBHOOKS.map(({ name, component, portName, port }) =>
+      service(
+        name,
+        component,
+        { name: portName, port: 443, targetPort: port },
+        { annotations: { 'config.linkerd.io/opaque-ports': '443' } },
+      ),
     ),
   ];
 }
@@ -158,42 +151,5 @@ const disruptionBudget = (namespace: string, labels: Record<string, string>): Ku
     selector: { matchLabels: { 'linkerd.io/control-plane-component': 'destination' } },
   },
 });
-
-function webhookConfiguration(input: ManifestInput, labels: Record<string, string>): KubeObject {
-  const { namespace, values, webhook } = input;
-  const { proxyInjector } = values;
-  return {
-    apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'MutatingWebhookConfiguration',
-    metadata: {
-      name: 'linkerd-proxy-injector-webhook-config',
-      labels: { ...labels, 'linkerd.io/control-plane-component': 'proxy-injector' },
-    },
-    webhooks: [
-      {
-        name: 'linkerd-proxy-injector.linkerd.io',
-        namespaceSelector: proxyInjector.namespaceSelector,
-        objectSelector: proxyInjector.objectSelector,
-        clientConfig: {
-          service: { name: 'linkerd-proxy-injector', namespace, path: '/' },
-          caBundle: base64(proxyInjector.caBundle || webhook.certPem),
-        },
-        failurePolicy: values.webhookFailurePolicy,
-        admissionReviewVersions: ['v1', 'v1beta1'],
-        rules: [
-          {
-            operations: ['CREATE'],
-            apiGroups: [''],
-            apiVersions: ['v1'],
-            resources: ['pods', 'services'],
-            scope: 'Namespaced',
-          },
-        ],
-        sideEffects: 'None',
-        timeoutSeconds: proxyInjector.timeoutSeconds,
-      },
-    ],
-  };
-}
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');

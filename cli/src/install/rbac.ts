@@ -4,6 +4,19 @@ import type { KubeObject } from '@tulle/api';
 const RBAC = 'rbac.authorization.k8s.io';
 const READ = ['get', 'list', 'watch'];
 
+const WRITE_STATUS = ['get', 'patch', 'update'];
+const POLICIES_WITH_STATUS = ['httproutes', 'httplocalratelimitpolicies', 'egressnetworks'];
+const POLICIES = [
+  'authorizationpolicies',
+  'meshtlsauthentications',
+  'networkauthentications',
+  'serverauthorizations',
+  'servers',
+  ...POLICIES_WITH_STATUS,
+];
+const GATEWAY_ROUTES = ['httproutes', 'grpcroutes', 'tlsroutes', 'tcproutes'];
+const statusOf = (resources: string[]) => resources.map((resource) => `${resource}/status`);
+
 interface Rule {
   apiGroups: string[];
   resources: string[];
@@ -31,6 +44,8 @@ export function rbacObjects(namespace: string, labels: Record<string, string>): 
         rule(['batch'], ['jobs', 'cronjobs'], READ),
         rule([''], ['pods', 'endpoints', 'services', 'nodes', 'namespaces', 'replicationcontrollers'], READ),
         rule(['discovery.k8s.io'], ['endpointslices'], READ),
+        rule(['linkerd.io'], ['serviceprofiles'], READ),
+        rule(['workload.linkerd.io'], ['externalworkloads'], READ),
       ],
     ],
     [
@@ -50,6 +65,17 @@ export function rbacObjects(namespace: string, labels: Record<string, string>): 
         rule([''], ['pods', 'services', 'namespaces', 'nodes'], READ),
         rule(['apps'], ['deployments'], ['get']),
         rule(['batch'], ['jobs'], READ),
+        rule(['policy.linkerd.io'], POLICIES, READ),
+        rule(['policy.linkerd.io'], statusOf(POLICIES_WITH_STATUS), WRITE_STATUS),
+        rule(['gateway.networking.k8s.io'], [...GATEWAY_ROUTES, 'referencegrants'], READ),
+        rule(['gateway.networking.k8s.io'], statusOf(GATEWAY_ROUTES), WRITE_STATUS),
+        rule(['workload.linkerd.io'], ['externalworkloads'], READ),
+        rule(['linkerd.io'], ['serviceprofiles'], READ),
+        rule(['split.smi-spec.io'], ['trafficsplits'], READ),
+        rule(['access.smi-spec.io'], ['traffictargets'], READ),
+        rule(['specs.smi-spec.io'], ['httproutegroups', 'tcproutes'], READ),
+        rule([''], ['events'], ['create', 'patch']),
+        rule(['events.k8s.io'], ['events'], ['create', 'patch']),
       ],
     ],
   ];

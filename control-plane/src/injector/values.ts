@@ -81,6 +81,15 @@ export interface ProxyValues {
   experimentalEnv: EnvVar[];
 }
 
+/** Certificate and scope of a webhook; without a certificate the installation makes one. */
+export interface WebhookValues {
+  externalSecret: boolean;
+  crtPEM: string;
+  keyPEM: string;
+  caBundle: string;
+  namespaceSelector: Record<string, unknown>;
+}
+
 export interface Values {
   linkerdVersion: string;
   clusterDomain: string;
@@ -118,15 +127,9 @@ export interface Values {
   commonLabels: Record<string, string>;
   disableIPv6: boolean;
   webhookFailurePolicy: string;
-  proxyInjector: {
-    externalSecret: boolean;
-    crtPEM: string;
-    keyPEM: string;
-    caBundle: string;
-    timeoutSeconds: number;
-    namespaceSelector: Record<string, unknown>;
-    objectSelector: Record<string, unknown>;
-  };
+  proxyInjector: WebhookValues & { timeoutSeconds: number; objectSelector: Record<string, unknown> };
+  policyValidator: WebhookValues;
+  profileValidator: WebhookValues;
   proxy: ProxyValues;
   proxyInit: {
     iptablesMode: string;
@@ -150,6 +153,15 @@ const noResources = (): Resources => ({
   cpu: { request: '', limit: '' },
   memory: { request: '', limit: '' },
   'ephemeral-storage': { request: '', limit: '' },
+});
+const validator = (): WebhookValues => ({
+  externalSecret: false,
+  crtPEM: '',
+  keyPEM: '',
+  caBundle: '',
+  namespaceSelector: {
+    matchExpressions: [{ key: 'config.linkerd.io/admission-webhooks', operator: 'NotIn', values: ['disabled'] }],
+  },
 });
 const keepAlive = () => ({ http2: { keepAliveInterval: '10s', keepAliveTimeout: '3s' } });
 
@@ -211,6 +223,8 @@ export function defaultValues(): Values {
         ],
       },
     },
+    policyValidator: validator(),
+    profileValidator: validator(),
     proxy: {
       image: { name: 'tulle/proxy', pullPolicy: '', version: '' },
       enableExternalProfiles: false,

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { KubeObject } from '@tulle/api';
+import type { Client } from '@tulle/client';
+import {
+  type CrdOptions,
+  crdManifests,
+  definitions,
+  type GatewayState,
+  gatewayState,
+  MESH_CRDS,
+  setOf,
+} from './crds.ts';
+
+const options: CrdOptions = {
+  namespace: 'linkerd',
+  createdBy: 'linkerd/cli test',
+  hasSmi: false,
+  installGatewayApi: undefined,
+};
+const names = (objects: KubeObject[]) => objects.map(({ metadata }) => metadata.name!);
+const gatewayNames = names(definitions().filter((crd) => setOf(crd) === 'gateway'));
+
+describe('definitions', () => {
+  test('are one of each kind that the mesh reads, with one stored version', () => {
+    const all = definitions();
+    assert.deepEqual(new Set(names(all.filter((crd) => setOf(crd) === 'mesh'))), new Set(MESH_CRDS));
+    for (const { metadata, spec } of all) {
+      assert.equal(metadata.name, `${spec.names.plural}.${spec.group}`);
+      assert.equal(spec.versions.filter(({ storage }: { storage: boolean }) => storage).length, 1, metadata.name);
+      assert.deepEqual(spec.conversion, { strategy: 'None' });
+      assert.equal(spec.scope, 'Namespaced');
+    }
+  });
+
+  const linkerd: [plural: string, versions: string, stored: string, shortNames?: string[]][] = [
+    ['servers.policy.linkerd.io', 'v1alpha1 v1beta1 v1beta2 v1beta3', 'v1beta3', ['srv']],
+    ['serverauthorizations.policy.linkerd.io', 'v1alpha1 v1beta1', 'v1beta1', ['saz', 'serverauthz', 'srvauthz']],
+    ['authorizationpolicies.policy.linkerd.io', 'v1alpha1', 'v1alpha1', ['authzpolicy']],
+    ['meshtlsauthentications.policy.linkerd.io', 'v1alpha1', 'v1alpha1', ['meshtlsauthn']],
+    ['networkauthentications.policy.linkerd.io', 'v1alpha1', 'v1alpha1', ['netauthn', 'networkauthn']],
+    ['httplocalratelimitpolicies.policy.linkerd.io', 'v1alpha1', 'v1alpha1'],
+    ['egressnetworks.policy.linkerd.io', 'v1alpha1', 'v1alpha1'],
+    ['httproutes.policy.linkerd.io', 'v1alpha1 v1beta1 v1beta2 v1beta3', 'v1beta3'],
+    ['serviceprofiles.linkerd.io', 'v1alpha1 v1alpha2', 'v1alpha2', ['sp']],
+    ['externalworkloads.workload.linkerd.io', 'v1alpha1 v1beta1', 'v1beta1'],
+  ];
+  for (const [name, versions, stored, shortNames] of linkerd) {
+    test(`${name} has Linkerd's versions and short names`, () => {
+      const { spec } = definitions().find(({ metadata }) => metadata.name === name)!;
+      const served = spec.versions as { name: string; served: boolean; storage: boolean }[];
+      assert.equal(served.map((version) => version.name).join(' '), versions);
+      assert.ok(served.every((version) => version.served));
+      assert.equal(served.find(({ storage }) => storage)?.name, stored);
+      assert.deepEqual(spec.names.shortNames, shortNames);
+    });
+  }
+});
+
+describe('what is printed', () => {
+  test('has our label, and the Gateway API where the cluster lacks it', () => {
+    const { objects } = crdManifests(options, { kind: 'absent' });
+    assert.deepEqual(new Set(names(objects)), new Set([...MESH_CRDS, ...gatewayNames]));
+    for (const { metadata } of objects) {
+      assert.equal(metadata.labels?.['linkerd.io/control-plane-ns'], 'linkerd');
+      assert.equal(metadata.annotations?.['linkerd.io/created-by'], 'linkerd/cli test');
+    }
+  });
+
+  test('has the Gateway API again where it is ours, so that applying it is an upgrade', () => {
+    const { objects } = crdManifests(options, { kind: 'ours' });
+    assert.ok(gatewayNames.every((name) => names(objects).includes(name)));
+  });
+
+  test('leaves what is not ours as it is, and adds what is missing', () => {
+    const theirs = new Set(['httproutes.gateway.networking.k8s.io', 'grpcroutes.gateway.networking.k8s.io']);
+    const { objects } = crdManifests(options, { kind: 'external', names: theirs, version: 'v1.4.0 standard' });
+    assert.deepEqual(
+      names(objects).filter((name) => gatewayNames.includes(name)),
+      gatewayNames.filter((name) => !theirs.has(name)),
+    );
+  });
+
+  test('has the Service Mesh Interface on demand', () => {
+    const { objects } = crdManifests({ ...options, hasSmi: true }, { kind: 'absent' });
+    assert.deepEqual(
+      names(objects).filter((name) => name.endsWith('.smi-spec.io')),
+      [
+        'httproutegroups.specs.smi-spec.io',
+        'tcproutes.specs.smi-spec.io',
+        'trafficsplits.split.smi-spec.io',
+        'traffictargets.access.smi-spec.io',
+      ],
+    );
+  });
+
+  const external: GatewayState = { kind: 'external', names: new Set(gatewayNames), version: 'v1.4.0 standard' };
+  test('is refused where the setting would take somebody’s routes away', () => {
+    const wanted = (installGatewayApi: boolean, state: GatewayState) => () =>
+      crdManifests({ ...options, installGatewayApi }, state);
+    assert.throws(wanted(true, external), /the cluster has it from somebody else \(v1\.4\.0 standard\)/);
+    assert.throws(wanted(false, { kind: 'ours' }), /would take it and all its routes away/);
+    assert.match(wanted(false, { kind: 'absent' })().notes[0]!, /no route of it will be read/);
+    assert.deepEqual(wanted(false, external)().notes, []);
+  });
+});
+
+test('whose the Gateway API is, is read from the definitions', async () => {
+  const stateOf = (...items: object[]) => gatewayState({ list: async () => ({ items }) } as unknown as Client);
+  const crd = (name: string, metadata: object = {}) => ({ metadata: { name, ...metadata } });
+  const ours = crd(gatewayNames[0]!, { labels: { 'linkerd.io/control-plane-ns': 'linkerd' } });
+  const annotations = {
+    'gateway.networking.k8s.io/bundle-version': 'v1.4.0',
+    'gateway.networking.k8s.io/channel': 'standard',
+  };
+  assert.deepEqual(await stateOf(crd('gateways.gateway.networking.k8s.io')), { kind: 'absent' });
+  assert.deepEqual(await stateOf(ours), { kind: 'ours' });
+  assert.deepEqual(await stateOf(ours, crd(gatewayNames[1]!, { annotations })), {
+    kind: 'external',
+    names: new Set([gatewayNames[1]]),
+    version: 'v1.4.0 standard',
+  });
+});
