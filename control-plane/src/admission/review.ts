@@ -6,7 +6,7 @@ import type { Verdict } from './rules.ts';
 export interface ReviewOptions {
   check(group: string, kind: string, object: KubeObject): Verdict;
   /** What the rest of the cluster means for the object; may throw. */
-  surroundings?(object: KubeObject): readonly string[];
+  surroundings(object: KubeObject): Promise<readonly string[]>;
   /** Told of what should not have happened. */
   onError(error: MeshError): void;
 }
@@ -17,7 +17,7 @@ const WARNINGS_MAX = 12;
 /** Enough for twenty problems; the message goes through HTTP headers and terminals. */
 const REFUSAL_CHARACTERS_MAX = 8_192;
 
-export function answerReview(request: AdmissionRequest, options: ReviewOptions): AdmissionResponse {
+export async function answerReview(request: AdmissionRequest, options: ReviewOptions): Promise<AdmissionResponse> {
   const { uid, kind, operation } = request;
   try {
     if (operation === 'DELETE') return { uid, allowed: true };
@@ -26,7 +26,7 @@ export function answerReview(request: AdmissionRequest, options: ReviewOptions):
     if (object.metadata.deletionTimestamp && isSameSpec(request)) return { uid, allowed: true };
     const { refusal, warnings } = options.check(kind.group, kind.kind, object);
     if (refusal !== undefined) return refuse(uid, refusal);
-    const all = [...warnings, ...surroundings(object, options)];
+    const all = [...warnings, ...(await surroundings(object, options))];
     return { uid, allowed: true, ...(all.length ? { warnings: all.slice(0, WARNINGS_MAX).map(cut) } : {}) };
   } catch (cause) {
     const error = MeshError.from(cause, 'INTERNAL');
@@ -66,9 +66,9 @@ function isSameSpec({ object, oldObject }: AdmissionRequest): boolean {
 }
 
 /** A warning is never worth a refusal. */
-function surroundings(object: KubeObject, options: ReviewOptions): readonly string[] {
+async function surroundings(object: KubeObject, options: ReviewOptions): Promise<readonly string[]> {
   try {
-    return options.surroundings?.(object) ?? [];
+    return await options.surroundings(object);
   } catch (cause) {
     options.onError(MeshError.from(cause, 'INTERNAL'));
     return [];

@@ -1,9 +1,23 @@
 /** The validating webhooks `linkerd-policy-validator` and `linkerd-sp-validator`: two servers with a certificate each. */
-import type { KubeObject } from '@tulle/api';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  GRPC_ROUTES,
+  HTTP_ROUTES,
+  type Kind,
+  type KubeObject,
+  MESH_TLS_AUTHENTICATIONS,
+  NETWORK_AUTHENTICATIONS,
+  PODS,
+  POLICY_HTTP_ROUTES,
+  SERVERS,
+  SERVICE_PROFILES,
+} from '@tulle/api';
 import type { Logger } from '../logger.ts';
 import type { MetricRegistry } from '../metric-registry.ts';
 import { reviewHandler } from '../webhook/review.ts';
 import { startWebhookServer, type WebhookServer } from '../webhook/server.ts';
+import type { ClusterState } from '../workloads/cluster-state.ts';
+import { Neighbours } from './neighbours.ts';
 import { checkProfile } from './profile-rules.ts';
 import { answerReview, type ReviewOptions } from './review.ts';
 import { checkPolicy } from './rules.ts';
@@ -11,8 +25,11 @@ import { checkPolicy } from './rules.ts';
 export interface AdmissionOptions {
   policyValidator: ListenOptions;
   spValidator: ListenOptions;
-  /** What the author of an object should know of the rest of the cluster. */
-  surroundings(object: KubeObject): readonly string[];
+  neighbours: Neighbours;
+  /** What the status of an object would say that is not as it should be. */
+  preview(object: KubeObject): readonly string[];
+  /** Whether the cluster is read: before, nothing is said of it. */
+  isSynced(): boolean;
   logger: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
   metrics: MetricRegistry;
 }
@@ -28,9 +45,44 @@ export interface Admission extends AsyncDisposable {
   ports: { policyValidator: number; spValidator: number };
 }
 
+/** Objects that warnings speak of. */
+const NEIGHBOURS: readonly { kind: Kind; isOptional: boolean }[] = [
+  { kind: PODS, isOptional: false },
+  ...[
+    SERVERS,
+    MESH_TLS_AUTHENTICATIONS,
+    NETWORK_AUTHENTICATIONS,
+    SERVICE_PROFILES,
+    POLICY_HTTP_ROUTES,
+    HTTP_ROUTES,
+    GRPC_ROUTES,
+  ].map((kind) => ({ kind, isOptional: true })),
+];
+/** What stands before an object in the same file is a moment old, and the watch may not have told of it yet. */
+const LOOK_AGAIN_MS = 250;
+
+/** Registers its watches with `state`, which must not have started. */
+export function watchNeighbours(state: Pick<ClusterState, 'watch'>, clusterDomain: string): Neighbours {
+  const neighbours = new Neighbours(clusterDomain);
+  for (const { kind, isOptional } of NEIGHBOURS) {
+    const apply = (type: 'set' | 'delete', object: KubeObject) => {
+      neighbours.apply(type, { ...object, apiVersion: kind.apiVersion, kind: kind.kind });
+      return [];
+    };
+    state.watch(kind, apply, { isOptional });
+  }
+  return neighbours;
+}
+
 /** Resolves when both webhooks answer. @throws MeshError when a certificate cannot be loaded or a port is taken. */
 export async function startAdmission(options: AdmissionOptions): Promise<Admission> {
-  const { surroundings } = options;
+  const { neighbours, preview, isSynced } = options;
+  const look = (object: KubeObject) => [...new Set([...neighbours.warnings(object), ...preview(object)])];
+  const surroundings = async (object: KubeObject) => {
+    if (!isSynced() || look(object).length === 0) return [];
+    await delay(LOOK_AGAIN_MS);
+    return look(object);
+  };
   await using stack = new AsyncDisposableStack();
   const policy = stack.use(
     await serve('policy-validator', options.policyValidator, { check: checkPolicy, surroundings }, options),
@@ -63,7 +115,7 @@ function serve(
   const reviews = metrics.counter('admission_reviews_total', 'Objects reviewed by the validating webhooks, by answer');
   const onError = (error: Error) => logger.error({ webhook: name, error: error.message }, 'review failed');
   const handle = reviewHandler(async (request) => {
-    const response = answerReview(request, { ...rules, onError });
+    const response = await answerReview(request, { ...rules, onError });
     const { kind, namespace, operation } = request;
     reviews.add({ webhook: name, kind: kind.kind, allowed: String(response.allowed) });
     logger.debug(
