@@ -8,6 +8,7 @@ import { createInjector } from './injector/service.ts';
 import { splitAddress } from './listen.ts';
 import type { Loggers } from './logger.ts';
 import { MetricRegistry } from './metric-registry.ts';
+import { watchInboundPolicies } from './policy/inbound/sources.ts';
 import { createPolicyRoutes } from './policy/service.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
@@ -65,6 +66,7 @@ async function startComponents(
   loggers.of('main').info({ port: admin.port }, 'admin server listens');
 
   const mesh = meshSettings(config);
+  const inboundPolicies = watchInboundPolicies(state, config);
   if (has('destination') || has('policy')) {
     missing.set('cluster', () => !state.isSynced);
     // Rejects only when the process stops; until then it is tried again.
@@ -87,6 +89,7 @@ async function startComponents(
       clusterNetworks: config.clusterNetworks,
       probeNetworks: config.probeNetworks,
       controlPlanePorts: controlPlanePorts(config),
+      index: inboundPolicies,
     };
     await serve('policy', config.policyAddress, createPolicyRoutes({ state, mesh, inbound, outbound: config }));
   }
@@ -128,6 +131,6 @@ function controlPlanePorts(config: Config) {
     identity: port(config.identityAddress),
     destination: port(config.destinationAddress),
     policy: port(config.policyAddress),
-    injector: port(config.injectorAddress),
+    webhooks: [config.injectorAddress, config.policyValidatorAddress, config.spValidatorAddress].map(port),
   };
 }

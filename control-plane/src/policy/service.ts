@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { MeshError } from '@tulle/api';
-import { InboundServerPolicies, type PortSpec } from '@tulle/api/gen/inbound_pb.ts';
+import { InboundServerPolicies } from '@tulle/api/gen/inbound_pb.ts';
 import { OutboundPolicies, type TrafficSpec } from '@tulle/api/gen/outbound_pb.ts';
 import { fromTcpAddress } from '../wire/net.ts';
 import { onlyChanges, watchView } from '../wire/watch-view.ts';
@@ -11,15 +11,16 @@ import type { ClusterState } from '../workloads/cluster-state.ts';
 import { parseWorkload } from '../workloads/context-token.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
 import type { Topic } from '../workloads/workload-index.ts';
-import { type InboundSettings, inboundServer } from './inbound.ts';
-import { type ServerInit, toServer } from './inbound-translator.ts';
+import type { InboundIndex } from './inbound/inbound-index.ts';
+import type { InboundSettings } from './inbound/inbound-server.ts';
+import { inboundView } from './inbound/sources.ts';
 import { type OutboundTarget, outboundPolicy, outboundTopics } from './outbound.ts';
 import { type OutboundInit, type OutboundWireSettings, toOutboundPolicy } from './outbound-translator.ts';
 
 export interface PolicyOptions {
   state: ClusterState;
   mesh: MeshSettings;
-  inbound: InboundSettings;
+  inbound: InboundSettings & { index: InboundIndex };
   outbound: OutboundWireSettings;
 }
 
@@ -30,27 +31,15 @@ interface View<T> {
 
 export function createPolicyRoutes({ state, mesh, inbound, outbound }: PolicyOptions): (router: ConnectRouter) => void {
   const { index } = state;
-
-  function inboundView(request: PortSpec): View<ServerInit> {
-    const { namespace, pod: name } = parseWorkload(request.workload);
-    const { port } = request;
-    if (port < 1 || port > 65535) throw new MeshError('INVALID_ARGUMENT', `inbound policy: ${port} is no port`);
-    const key = `${namespace}/${name}`;
-    const read = () => {
-      const pod = index.pod(key);
-      if (!pod) throw new MeshError('NOT_FOUND', `inbound policy of pod ${key}: no such pod`);
-      return toServer(inboundServer(index, mesh, inbound, pod, port));
-    };
-    return { topics: [`pod/${key}`], read };
-  }
+  const inboundContext = { workloads: index, policies: inbound.index, mesh, settings: inbound };
 
   function outboundView(request: TrafficSpec): View<OutboundInit> {
     const source = parseWorkload(request.sourceWorkload);
     const target = toTarget(request, mesh.clusterDomain);
-    const sourceKey = `${source.namespace}/${source.pod}`;
+    const sourceKey = `${source.namespace}/${source.name}`;
     const read = () => {
       const policy = outboundPolicy(index, mesh, inbound.clusterNetworks, target);
-      const nodeName = index.pod(sourceKey)?.nodeName;
+      const nodeName = source.kind === 'Pod' ? index.pod(sourceKey)?.nodeName : undefined;
       return toOutboundPolicy(policy, outbound, nodeName === undefined ? undefined : index.zone(nodeName));
     };
     return { topics: [...outboundTopics(target), `pod/${sourceKey}`], read };
@@ -61,8 +50,8 @@ export function createPolicyRoutes({ state, mesh, inbound, outbound }: PolicyOpt
 
   return (router) => {
     router.service(InboundServerPolicies, {
-      getPort: (request) => state.ready().then(inboundView(request).read),
-      watchPort: (request, context) => watch(inboundView(request), context.signal),
+      getPort: (request) => state.ready().then(inboundView(inboundContext, request).read),
+      watchPort: (request, context) => watch(inboundView(inboundContext, request), context.signal),
     });
     router.service(OutboundPolicies, {
       get: (request) => state.ready().then(outboundView(request).read),

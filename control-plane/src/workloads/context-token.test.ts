@@ -9,8 +9,19 @@ test('reads what a proxy says of itself, new form and old', () => {
   for (const bad of ['', '{', '[]', 'null', '{"nodeName":7}']) {
     assert.deepEqual(parseContextToken(bad), { namespace: undefined, nodeName: undefined, pod: undefined });
   }
-  assert.deepEqual(parseWorkload('{"ns":"app","pod":"web-1"}'), { namespace: 'app', pod: 'web-1' });
-  assert.deepEqual(parseWorkload('app:web-1'), { namespace: 'app', pod: 'web-1' });
-  for (const bad of ['', 'app', 'app:', 'a:b:c', '{"ns":"app"}', '{"ns":1,"pod":2}'])
+  const pod = { kind: 'Pod', namespace: 'app', name: 'web-1' };
+  assert.deepEqual(parseWorkload('{"ns":"app","pod":"web-1"}'), pod);
+  assert.deepEqual(parseWorkload('app:web-1'), pod);
+  const external = { ...pod, kind: 'ExternalWorkload' };
+  assert.deepEqual(parseWorkload('{"ns":"app","external_workload":"web-1"}'), external);
+  for (const bad of [
+    '',
+    'app',
+    'app:',
+    'a:b:c',
+    '{"ns":"app"}',
+    '{"ns":1,"pod":2}',
+    '{"ns":"a","pod":"b","external_workload":"c"}',
+  ])
     assert.throws(() => parseWorkload(bad), bad);
 });

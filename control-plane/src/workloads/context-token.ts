@@ -10,6 +10,15 @@ export interface ClientContext {
   pod?: string;
 }
 
+export interface WorkloadName {
+  kind: 'Pod' | 'ExternalWorkload';
+  namespace: string;
+  name: string;
+}
+
+/** What an error quotes of a workload that it cannot read. */
+const WORKLOAD_CHARACTERS_TOLD = 200;
+
 /** A destination request's `context_token`. What cannot be read is nothing: it only makes answers more local. */
 export function parseContextToken(token: string): ClientContext {
   if (token.startsWith('ns:')) return { namespace: token.slice(3) };
@@ -17,14 +26,21 @@ export function parseContextToken(token: string): ClientContext {
   return { namespace: text(fields?.ns), nodeName: text(fields?.nodeName), pod: text(fields?.pod) };
 }
 
-/** A policy request's workload. Throws where it does not name a pod. */
-export function parseWorkload(workload: string): { namespace: string; pod: string } {
+/** A policy request's workload. Throws where it names neither a pod nor an external workload. */
+export function parseWorkload(workload: string): WorkloadName {
   const fields = parseObject(workload);
-  const [namespace, pod, ...rest] = fields ? [text(fields.ns), text(fields.pod)] : workload.split(':');
-  if (!namespace || !pod || rest.length > 0) {
-    throw new MeshError('INVALID_ARGUMENT', `read workload "${workload.slice(0, 200)}": no namespace and pod`);
+  if (!fields) {
+    const [namespace, name, ...rest] = workload.split(':');
+    if (namespace && name && rest.length === 0) return { kind: 'Pod', namespace, name };
+  } else {
+    const namespace = text(fields.ns);
+    const pod = text(fields.pod);
+    const external = text(fields.external_workload);
+    if (namespace && pod && !external) return { kind: 'Pod', namespace, name: pod };
+    if (namespace && external && !pod) return { kind: 'ExternalWorkload', namespace, name: external };
   }
-  return { namespace, pod };
+  const found = workload.slice(0, WORKLOAD_CHARACTERS_TOLD);
+  throw new MeshError('INVALID_ARGUMENT', `read workload "${found}": no namespace with a pod or an external workload`);
 }
 
 function parseObject(json: string): Record<string, unknown> | undefined {

@@ -1,0 +1,160 @@
+/**
+ * The policy resources for connections that arrive: Servers, what authorizes their clients, their routes and limits.
+ * Pure: takes the events of each kind in any order and says which workloads may have other answers now. What a Server
+ * comes to is worked out when it is asked for and kept until something that it is made of changes.
+ */
+import {
+  AUTHORIZATION_POLICIES,
+  GRPC_ROUTES,
+  HTTP_LOCAL_RATE_LIMIT_POLICIES,
+  HTTP_ROUTES,
+  type Kind,
+  type KubeObject,
+  MESH_TLS_AUTHENTICATIONS,
+  NETWORK_AUTHENTICATIONS,
+  POLICY_HTTP_ROUTES,
+  SERVER_AUTHORIZATIONS,
+  SERVERS,
+} from '@tulle/api';
+import { objectRef, refKey } from '@tulle/api/object-ref.ts';
+import type { Topic, WorkloadIndex } from '../../workloads/workload-index.ts';
+import { AttachmentSet } from './attachment-set.ts';
+import {
+  type AuthorizationKind,
+  AuthorizationSet,
+  type AuthorizationSettings,
+  type AuthorizationTarget,
+} from './authorization-set.ts';
+import { type ResolvedServer, resolveServer } from './resolved-server.ts';
+import { ServerSet } from './server-set.ts';
+import { readServer, type StoredServer } from './stand-ins.ts';
+import { type NamedPorts, type WorkloadKey, type WorkloadRef, workloadOfTopic } from './workload.ts';
+
+/** The kinds that `apply` takes. */
+export const INBOUND_KINDS: readonly Kind[] = [
+  SERVERS,
+  SERVER_AUTHORIZATIONS,
+  AUTHORIZATION_POLICIES,
+  MESH_TLS_AUTHENTICATIONS,
+  NETWORK_AUTHENTICATIONS,
+  HTTP_LOCAL_RATE_LIMIT_POLICIES,
+  POLICY_HTTP_ROUTES,
+  HTTP_ROUTES,
+  GRPC_ROUTES,
+];
+
+/** The topic of the policies of a workload's ports. */
+export function inboundTopic(workload: WorkloadKey): Topic {
+  return `inbound/${workload}`;
+}
+
+export class InboundIndex {
+  readonly #servers = new ServerSet();
+  readonly #authorizations: AuthorizationSet;
+  readonly #attachments = new AttachmentSet();
+  readonly #resolved = new Map<string, ResolvedServer>();
+  readonly #settings: AuthorizationSettings;
+
+  constructor(settings: AuthorizationSettings) {
+    this.#settings = settings;
+    this.#authorizations = new AuthorizationSet(settings);
+  }
+
+  /** Topics whose answers may have changed. An object that cannot be read stays as one that refuses: it never throws. */
+  apply(kind: Kind, type: 'set' | 'delete', object: KubeObject): ReadonlySet<Topic> {
+    const topics = new Set<Topic>();
+    const ref = objectRef(object, kind);
+    const key = `${ref.namespace}/${ref.name}`;
+    const set = type === 'set' ? object : undefined;
+    switch (ref.kind) {
+      case 'Server':
+        this.#resolved.delete(key);
+        for (const workload of this.#servers.replace(key, set && readServer(set))) topics.add(inboundTopic(workload));
+        break;
+      case 'ServerAuthorization':
+      case 'AuthorizationPolicy':
+      case 'MeshTLSAuthentication':
+      case 'NetworkAuthentication':
+        for (const target of this.#authorizations.apply(ref.kind, key, set)) this.#touchTarget(target, topics);
+        break;
+      case 'HTTPRoute':
+      case 'GRPCRoute':
+        for (const server of this.#attachments.applyRoute(refKey(ref), kind, set)) this.#touch(server, topics);
+        break;
+      case 'HTTPLocalRateLimitPolicy':
+        for (const server of this.#attachments.applyRateLimit(key, set)) this.#touch(server, topics);
+    }
+    return topics;
+  }
+
+  /** Tells of changed workloads by their topics; others are nothing to it. */
+  refresh(topics: Iterable<Topic>, workloads: Pick<WorkloadIndex, 'pod' | 'externalWorkload'>): void {
+    for (const topic of topics) {
+      const ref = workloadOfTopic(topic);
+      if (!ref) continue;
+      const key = `${ref.namespace}/${ref.name}`;
+      const workload = ref.kind === 'Pod' ? workloads.pod(key) : workloads.externalWorkload(key);
+      this.#servers.replaceWorkload(ref, workload?.labels);
+    }
+  }
+
+  /** The Servers of a port, the one in force first. */
+  serversOn(ref: WorkloadRef, ports: NamedPorts, port: number): StoredServer[] {
+    return this.#servers.onPort(ref, ports, port);
+  }
+
+  resolve(server: StoredServer): ResolvedServer {
+    const key = `${server.ref.namespace}/${server.ref.name}`;
+    const known = this.#resolved.get(key);
+    if (known) return known;
+    const resolved = resolveServer(server, this.#authorizations, this.#attachments, this.#settings);
+    this.#resolved.set(key, resolved);
+    return resolved;
+  }
+
+  /** What of an object is not in force as it is written. */
+  problems(kind: Kind, object: KubeObject): readonly string[] {
+    const ref = objectRef(object, kind);
+    const key = `${ref.namespace}/${ref.name}`;
+    switch (ref.kind) {
+      case 'Server': {
+        const refused = this.#servers.get(key)?.refused;
+        return refused === undefined ? [] : [`lets nobody in: ${refused}`];
+      }
+      case 'HTTPRoute':
+      case 'GRPCRoute':
+        return this.#attachments.route(refKey(ref))?.problems ?? [];
+      case 'HTTPLocalRateLimitPolicy': {
+        const refused = this.#attachments.rateLimit(key)?.refused;
+        return refused === undefined ? [] : [`limits to the least there is: ${refused}`];
+      }
+      default:
+        return this.#authorizations.problems(ref.kind as AuthorizationKind, key);
+    }
+  }
+
+  /** Number of objects and of index entries held, by table. */
+  sizes(): Record<string, number> {
+    return {
+      ...this.#servers.sizes(),
+      ...this.#authorizations.sizes(),
+      ...this.#attachments.sizes(),
+      resolvedServers: this.#resolved.size,
+    };
+  }
+
+  #touchTarget(target: AuthorizationTarget, topics: Set<Topic>): void {
+    const servers =
+      target.kind === 'server'
+        ? [target.key]
+        : target.kind === 'namespace'
+          ? this.#servers.inNamespace(target.namespace)
+          : this.#attachments.serversOfRoute(target.key);
+    for (const server of servers) this.#touch(server, topics);
+  }
+
+  #touch(server: string, topics: Set<Topic>): void {
+    this.#resolved.delete(server);
+    for (const workload of this.#servers.workloadsOf(server)) topics.add(inboundTopic(workload));
+  }
+}

@@ -1,0 +1,40 @@
+/** Fills the index of inbound policies from the cluster, and says of which streams each answer is. */
+import { MeshError } from '@tulle/api';
+import type { PortSpec } from '@tulle/api/gen/inbound_pb.ts';
+import type { ClusterState } from '../../workloads/cluster-state.ts';
+import { parseWorkload } from '../../workloads/context-token.ts';
+import type { Topic } from '../../workloads/workload-index.ts';
+import type { AuthorizationSettings } from './authorization-set.ts';
+import { INBOUND_KINDS, InboundIndex, inboundTopic } from './inbound-index.ts';
+import { type InboundContext, inboundServer } from './inbound-server.ts';
+import { type ServerInit, toServer } from './translator.ts';
+import { workloadKey } from './workload.ts';
+
+/** Call before `state.start`. */
+export function watchInboundPolicies(state: ClusterState, settings: AuthorizationSettings): InboundIndex {
+  const index = new InboundIndex(settings);
+  for (const kind of INBOUND_KINDS) {
+    state.watch(kind, (type, object) => index.apply(kind, type, object), {
+      isOptional: true,
+      problems: (object) => index.problems(kind, object),
+    });
+  }
+  state.onChange((topics) => index.refresh(topics, state.index));
+  return index;
+}
+
+/** The answer to a proxy that asks for a port's policy. @throws MeshError `INVALID_ARGUMENT` for what is no port. */
+export function inboundView(
+  context: InboundContext,
+  { workload, port }: Pick<PortSpec, 'workload' | 'port'>,
+): { topics: Topic[]; read: () => ServerInit } {
+  const ref = parseWorkload(workload);
+  if (port < 1 || port > 65535) throw new MeshError('INVALID_ARGUMENT', `inbound policy: ${port} is no port`);
+  const key = workloadKey(ref);
+  const read = () => {
+    const server = inboundServer(context, ref, port);
+    if (!server) throw new MeshError('NOT_FOUND', `inbound policy of ${key}: no such workload`);
+    return toServer(server);
+  };
+  return { topics: [key, inboundTopic(key)], read };
+}
