@@ -6,7 +6,7 @@ import { FLAGS, type FlagName, parseConfig } from './config.ts';
 test('has defaults for everything', () => {
   const config = parseConfig([], {});
   assert.ok(Object.isFrozen(config));
-  assert.deepEqual([...config.components], ['identity', 'destination', 'policy', 'injector']);
+  assert.deepEqual([...config.components], ['identity', 'destination', 'policy', 'injector', 'status', 'admission']);
   assert.equal(config.issuanceLifetimeMs, 86_400_000);
   assert.equal(config.clockSkewAllowanceMs, 20_000);
   assert.equal(config.trustDomain, 'cluster.local');

@@ -13,7 +13,7 @@ export type Config = Readonly<ReturnType<typeof readConfig>>;
 
 /** Each flag may also be given as `TULLE_<NAME>`; a flag wins. Lists and durations are written as Linkerd writes them. */
 export const FLAGS = {
-  components: { fallback: 'identity,destination,policy,injector', help: 'components to run' },
+  components: { fallback: COMPONENTS.join(','), help: 'components to run' },
   'controller-namespace': { fallback: 'linkerd', help: 'namespace of the control plane' },
   'cluster-domain': { fallback: 'cluster.local', help: 'DNS domain of the cluster' },
   'identity-trust-domain': { fallback: '', help: 'domain of identities; the cluster domain when empty' },
@@ -41,6 +41,7 @@ export const FLAGS = {
   'enable-ipv6': { fallback: 'false', help: 'use IPv6 endpoints; their proxies must redirect IPv6' },
   'outbound-transport-mode': { fallback: 'transport-header', help: 'transport-header or transparent' },
   'allow-l5d-request-headers': { fallback: 'false', help: 'let requests set their own timeouts and retries' },
+  'enable-smi': { fallback: 'false', help: 'read TrafficSplits and TrafficTargets of SMI' },
   'identity-addr': { fallback: ':8080', help: 'address of the identity service' },
   'destination-addr': { fallback: ':8086', help: 'address of the destination service' },
   'policy-addr': { fallback: ':8090', help: 'address of the policy service' },
@@ -142,6 +143,7 @@ function readConfig(values: Values, problems: string[]) {
       'transport-header or transparent',
     ),
     allowsL5dRequestHeaders: bool('allow-l5d-request-headers'),
+    isSmiEnabled: bool('enable-smi'),
     identityAddress: address('identity-addr'),
     destinationAddress: address('destination-addr'),
     policyAddress: address('policy-addr'),

@@ -1,4 +1,4 @@
-/** The control plane's process: identity, destination, policy, injector, or those of them that `--components` names. */
+/** The control plane's process: all its components, or those that `--components` names. */
 import './memory.ts';
 import { once } from 'node:events';
 import { MeshError } from '@tulle/api';

@@ -104,8 +104,8 @@ export interface StatusOptions {
 }
 
 export interface Status {
-  /** What would be said of an object that is not in the cluster yet. */
-  preview(object: KubeObject): Condition[];
+  /** What its status would say of an object, stored or not, that its author may not expect; a sentence each. */
+  preview(object: KubeObject): string[];
   /** Writes, once everything is read and it leads, until the signal is aborted. */
   run(synced: Promise<void>, signal: AbortSignal): Promise<void>;
 }
@@ -136,7 +136,8 @@ export function createStatus(options: StatusOptions): Status {
   }
 
   return {
-    preview: (object) => index.preview(object),
+    preview: (object) =>
+      index.preview(object).flatMap(({ about, conditions }) => conditions.flatMap((one) => remark(about, one))),
     async run(synced, signal) {
       // Before that, what is not known yet would be said not to be there.
       await synced;
@@ -152,6 +153,19 @@ export function createStatus(options: StatusOptions): Status {
     },
   };
 }
+
+/** Undefined where all is as its author expects. */
+function remark(about: string, { status, reason, message }: Condition): string[] {
+  if (status === 'True') return message ? [message] : [];
+  const text = message || REASONS[reason] || '';
+  return [`${about}: ${text ? `${text} (${reason})` : reason}`];
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  NoMatchingParent: 'there is no such object yet',
+  NoMatchingTarget: 'there is no such object yet',
+  RateLimitReasonAlreadyExists: 'it has an older HTTPLocalRateLimitPolicy, and this one has no effect',
+};
 
 /** Lists and deletions may come without a type. */
 function typed(object: KubeObject, { apiVersion, kind }: Kind): KubeObject {

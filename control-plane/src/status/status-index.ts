@@ -121,12 +121,23 @@ export class StatusIndex implements RouteSurroundings {
     return { object, status: this.#conditions(object, condition, now) };
   }
 
-  /** What would be said of an object that may not be in the cluster yet. */
-  preview(object: KubeObject): Condition[] {
-    if (object.kind === 'EgressNetwork') return [this.#egressNetwork(object)];
-    if (object.kind === 'HTTPLocalRateLimitPolicy') return [this.#rateLimit(this.#readRateLimit(object))];
+  /** What would be said of an object that may not be in the cluster yet, for each of its parents or targets. */
+  preview(object: KubeObject): { about: string; conditions: Condition[] }[] {
+    const about = (kind: string, namespace: string | undefined, name: string) => `${kind} ${namespace}/${name}`;
+    const { namespace, name } = object.metadata;
+    if (object.kind === 'EgressNetwork') {
+      return [{ about: about('EgressNetwork', namespace, name), conditions: [this.#egressNetwork(object)] }];
+    }
+    if (object.kind === 'HTTPLocalRateLimitPolicy') {
+      const target = about('Server', namespace, String(object.spec?.targetRef?.name));
+      return [{ about: target, conditions: [this.#rateLimit(this.#readRateLimit(object))] }];
+    }
+    if (!ROUTE_KINDS.has(object.kind ?? '')) return [];
     const route = readRoute(object, this.#options.problemOf(object));
-    return route.parents.filter(isOurs).flatMap((parent) => parentConditions(route, parent, this));
+    return route.parents.filter(isOurs).map((parent) => ({
+      about: about(parent.kind, parent.namespace, parent.name),
+      conditions: parentConditions(route, parent, this),
+    }));
   }
 
   hasServer(key: string): boolean {
@@ -295,6 +306,8 @@ export class StatusIndex implements RouteSurroundings {
 function isBefore(a: RateLimit, b: RateLimit): boolean {
   return a.createdAt === b.createdAt ? a.key < b.key : a.createdAt < b.createdAt;
 }
+
+const ROUTE_KINDS = new Set(['HTTPRoute', 'GRPCRoute', 'TLSRoute', 'TCPRoute']);
 
 const refKey = ({ kind, namespace, name }: { kind: string; namespace: string; name: string }) =>
   `${kind}/${namespace}/${name}`;
