@@ -1,6 +1,8 @@
 /** Everything that runs, wired: one client, one view of the cluster, the components that were asked for. */
+import { hostname } from 'node:os';
 import { type Client, createClient, loadInClusterConfig, loadKubeconfig } from '@tulle/client';
 import { startAdmin } from './admin.ts';
+import { startAdmission, watchNeighbours } from './admission/service.ts';
 import type { Config } from './config.ts';
 import { createDestinationRoutes } from './destination/service.ts';
 import { startIdentity } from './identity/service.ts';
@@ -12,6 +14,7 @@ import { watchInboundPolicies } from './policy/inbound/sources.ts';
 import { createPolicyRoutes } from './policy/service.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
+import { createStatus } from './status/service.ts';
 import { ClusterState } from './workloads/cluster-state.ts';
 import type { MeshSettings } from './workloads/endpoint.ts';
 
@@ -67,10 +70,25 @@ async function startComponents(
 
   const mesh = meshSettings(config);
   const inboundPolicies = watchInboundPolicies(state, config);
-  if (has('destination') || has('policy')) {
+  const status =
+    has('status') || has('admission')
+      ? createStatus({
+          client,
+          state,
+          metrics,
+          clusterNetworks: config.clusterNetworks,
+          controllerNamespace: config.controllerNamespace,
+          holder: hostname(),
+          logger: loggers.of('status'),
+        })
+      : undefined;
+  const neighbours = has('admission') ? watchNeighbours(state, config.clusterDomain) : undefined;
+  if (has('destination') || has('policy') || status) {
     missing.set('cluster', () => !state.isSynced);
-    // Rejects only when the process stops; until then it is tried again.
-    state.start(client, loggers.of('workloads'), signal).catch(() => undefined);
+    // Both reject only when the process stops; until then they are tried again.
+    const synced = state.start(client, loggers.of('workloads'), signal);
+    synced.catch(() => undefined);
+    if (has('status')) status?.run(synced, signal).catch(() => undefined);
     const size = metrics.gauge('workload_index_size', 'Objects and entries of the workload index');
     metrics.collect(() => {
       for (const [table, entries] of Object.entries(state.index.sizes())) size.set(entries, { table });
@@ -107,6 +125,19 @@ async function startComponents(
     const injector = stack.use(await createInjector(options, signal));
     isStarted = true;
     ports.injector = injector.port;
+  }
+  if (status && neighbours) {
+    const admission = await startAdmission({
+      policyValidator: { address: config.policyValidatorAddress, certDir: config.policyValidatorTlsPath },
+      spValidator: { address: config.spValidatorAddress, certDir: config.spValidatorTlsPath },
+      neighbours,
+      preview: status.preview,
+      isSynced: () => state.isSynced,
+      logger: loggers.of('admission'),
+      metrics,
+    });
+    stack.use(admission);
+    Object.assign(ports, admission.ports);
   }
   return ports;
 }
