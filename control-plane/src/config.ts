@@ -35,6 +35,10 @@ export const FLAGS = {
     fallback: '10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fd00::/8',
     help: 'networks of pods, Services and nodes',
   },
+  'global-egress-network-namespace': {
+    fallback: 'linkerd-egress',
+    help: 'namespace whose EgressNetworks hold for clients of every namespace',
+  },
   'probe-networks': { fallback: '0.0.0.0/0,::/0', help: 'networks that probes come from; none: probes are not let in' },
   'default-inbound-policy': { fallback: 'all-unauthenticated', help: 'policy of pods that say nothing' },
   'enable-h2-upgrade': { fallback: 'true', help: 'carry HTTP/1 over HTTP/2 between proxies' },
@@ -133,6 +137,7 @@ function readConfig(values: Values, problems: string[]) {
     trustAnchorsPath: values['identity-trust-anchors-path'],
     defaultOpaquePorts: read('default-opaque-ports', parsePorts, 'a list of ports'),
     clusterNetworks: networks('cluster-networks'),
+    globalEgressNetworkNamespace: read('global-egress-network-namespace', dnsName, 'the name of a namespace'),
     probeNetworks: networks('probe-networks'),
     defaultInboundPolicy: read('default-inbound-policy', parseDefaultPolicy, `one of ${DEFAULT_POLICIES.join(', ')}`),
     isH2UpgradeEnabled: bool('enable-h2-upgrade'),

@@ -11,6 +11,7 @@ import { splitAddress } from './listen.ts';
 import type { Loggers } from './logger.ts';
 import { MetricRegistry } from './metric-registry.ts';
 import { watchInboundPolicies } from './policy/inbound/sources.ts';
+import { watchOutboundPolicies } from './policy/outbound/sources.ts';
 import { createPolicyRoutes } from './policy/service.ts';
 import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
@@ -70,6 +71,7 @@ async function startComponents(
 
   const mesh = meshSettings(config);
   const inboundPolicies = watchInboundPolicies(state, config);
+  const outboundPolicies = watchOutboundPolicies(state);
   const status =
     has('status') || has('admission')
       ? createStatus({
@@ -109,7 +111,11 @@ async function startComponents(
       controlPlanePorts: controlPlanePorts(config),
       index: inboundPolicies,
     };
-    await serve('policy', config.policyAddress, createPolicyRoutes({ state, mesh, inbound, outbound: config }));
+    await serve(
+      'policy',
+      config.policyAddress,
+      createPolicyRoutes({ state, mesh, inbound, outbound: { index: outboundPolicies, settings: config } }),
+    );
   }
   if (has('injector')) {
     let isStarted = false;

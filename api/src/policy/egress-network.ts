@@ -1,5 +1,5 @@
 /** EgressNetwork of policy.linkerd.io: what clients may do with addresses outside the cluster. */
-import { readObject } from '../field.ts';
+import { Field, readObject } from '../field.ts';
 import { EGRESS_NETWORKS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
@@ -16,19 +16,33 @@ export interface EgressNetwork {
 
 /** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
 export function parseEgressNetwork(object: KubeObject): EgressNetwork {
-  return readObject(object, (root) => {
+  return readObject(object, readFields(object));
+}
+
+/**
+ * As much of it as can be read, such that nothing is allowed that the whole would forbid: what says neither Allow nor Deny
+ * denies, and one that denies does so everywhere outside the cluster when one of its networks cannot be read.
+ */
+export function readEgressNetwork(object: KubeObject): { network: EgressNetwork; problems: readonly string[] } {
+  const problems: string[] = [];
+  const network = readFields(object)(new Field('', object, problems));
+  const isEverywhere = problems.length > 0 && network.trafficPolicy === 'Deny';
+  return { network: isEverywhere ? { ...network, networks: undefined } : network, problems };
+}
+
+const readFields =
+  (object: KubeObject) =>
+  (root: Field): EgressNetwork => {
     const spec = root.get('spec');
     const policy = spec.get('trafficPolicy');
     const trafficPolicy =
       policy.oneOf(['Allow', 'Deny']) ?? (policy.isSet ? undefined : policy.refuse('Allow or Deny'));
     const field = spec.get('networks');
-    const networks = field.isSet ? readNetworks(field) : undefined;
     if (Array.isArray(field.value) && field.value.length === 0) field.refuse('at least one network, or no such field');
     return {
       ref: objectRef(object, EGRESS_NETWORKS),
       trafficPolicy: trafficPolicy ?? 'Deny',
-      networks,
+      networks: field.isSet ? readNetworks(field) : undefined,
       annotations: object.metadata.annotations ?? {},
     };
-  });
-}
+  };

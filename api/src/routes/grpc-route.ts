@@ -1,8 +1,8 @@
 /** GRPCRoute of gateway.networking.k8s.io (v1alpha2, v1). */
 import { Field } from '../field.ts';
+import { GRPC_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { objectRef } from '../object-ref.ts';
-import { GATEWAY_GROUP } from '../policy/target-ref.ts';
 import { GRPC_FILTERS, type HttpFilter, readFilters } from './http-filter.ts';
 import { type GrpcMatch, readGrpcMatches } from './http-match.ts';
 import type { HttpBackendRef } from './http-route.ts';
@@ -41,8 +41,7 @@ export function parseGrpcRoute(object: KubeObject): GrpcRoute {
 /** As `readHttpRoute`. */
 export function readGrpcRoute(object: KubeObject): Read<GrpcRoute> {
   const problems: string[] = [];
-  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1`;
-  const ref = objectRef(object, { apiVersion, kind: 'GRPCRoute', plural: 'grpcroutes', namespaced: true });
+  const ref = objectRef(object, GRPC_ROUTES);
   const spec = new Field('spec', object.spec, problems);
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
   const parents = readParents(spec, ref);

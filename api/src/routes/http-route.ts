@@ -4,10 +4,10 @@
  */
 import { parseGoDuration } from '../duration.ts';
 import { Field } from '../field.ts';
-import type { Kind } from '../kinds.ts';
+import { HTTP_ROUTES, type Kind, POLICY_HTTP_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
-import { objectRef } from '../object-ref.ts';
-import { GATEWAY_GROUP, POLICY_GROUP } from '../policy/target-ref.ts';
+import { groupOf, objectRef } from '../object-ref.ts';
+import { GATEWAY_GROUP } from '../policy/target-ref.ts';
 import { GATEWAY_HTTP_FILTERS, type HttpFilter, POLICY_FILTERS, readFilters } from './http-filter.ts';
 import { type HttpMatch, readHttpMatches } from './http-match.ts';
 import {
@@ -20,7 +20,6 @@ import {
   readHostnames,
   readParents,
   readRules,
-  routeGroup,
   valid,
 } from './route.ts';
 import { readSessionPersistence, type SessionPersistence } from './session-persistence.ts';
@@ -54,13 +53,12 @@ export function parseHttpRoute(object: KubeObject): HttpRoute {
 
 /**
  * As much of it as can be read: rules with problems are `invalid`, annotations and parents with problems are left out,
- * and a route none of whose host names can be read has no rules. `kind` is what a list's items leave out.
+ * and a route none of whose host names can be read has no rules. `kind` is that of a list's items, which leave it out.
  */
-export function readHttpRoute(object: KubeObject, kind?: Kind): Read<HttpRoute> {
+export function readHttpRoute(object: KubeObject, kind: Kind = POLICY_HTTP_ROUTES): Read<HttpRoute> {
   const problems: string[] = [];
-  const apiVersion = object.apiVersion ?? kind?.apiVersion ?? POLICY_GROUP;
-  const ref = objectRef(object, { apiVersion, kind: 'HTTPRoute', plural: 'httproutes', namespaced: true });
-  const isGateway = routeGroup(object, ref.group) === GATEWAY_GROUP;
+  const isGateway = groupOf(object.apiVersion ?? kind.apiVersion) === GATEWAY_GROUP;
+  const ref = objectRef(object, isGateway ? HTTP_ROUTES : POLICY_HTTP_ROUTES);
   const supported = isGateway ? GATEWAY_HTTP_FILTERS : POLICY_FILTERS;
   const spec = new Field('spec', object.spec, problems);
   if (!spec.object() && !spec.isSet) spec.refuse('an object');

@@ -1,8 +1,8 @@
 /** ReferenceGrant of gateway.networking.k8s.io: what objects of other namespaces may name in this one. */
 import { readObject } from '../field.ts';
+import { REFERENCE_GRANTS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
-import { GATEWAY_GROUP } from '../policy/target-ref.ts';
 
 export interface ReferenceGrant {
   readonly ref: ObjectRef;
@@ -13,8 +13,7 @@ export interface ReferenceGrant {
 
 /** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
 export function parseReferenceGrant(object: KubeObject): ReferenceGrant {
-  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1beta1`;
-  const ref = objectRef(object, { apiVersion, kind: 'ReferenceGrant', plural: 'referencegrants', namespaced: true });
+  const ref = objectRef(object, REFERENCE_GRANTS);
   return readObject(object, (root) => {
     const group = (value: unknown) => (value === undefined || value === 'core' ? '' : String(value));
     const from = root

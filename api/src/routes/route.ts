@@ -1,6 +1,5 @@
 /** What routes of all kinds share: their parents, host names, backends, and how their rules are read. */
 import { Field } from '../field.ts';
-import type { KubeObject } from '../kubernetes.ts';
 import { MeshError } from '../mesh-error.ts';
 import type { ObjectRef } from '../object-ref.ts';
 import { GATEWAY_GROUP, POLICY_GROUP } from '../policy/target-ref.ts';
@@ -224,10 +223,4 @@ export function valid<T>({ route, problems }: Read<T>): T {
   const rest = problems.length - PROBLEMS_MAX;
   const told = problems.slice(0, PROBLEMS_MAX).join('; ');
   throw new MeshError('INVALID_ARGUMENT', rest > 0 ? `${told}; and ${rest} more` : told);
-}
-
-/** Whether the object is of the Gateway API: its `apiVersion` says so; lists leave it out, then the caller knows. */
-export function routeGroup(object: KubeObject, fallback: string): string {
-  const slash = object.apiVersion?.indexOf('/') ?? -1;
-  return slash > 0 ? object.apiVersion!.slice(0, slash) : fallback;
 }

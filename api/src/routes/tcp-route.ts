@@ -1,8 +1,8 @@
 /** TCPRoute of gateway.networking.k8s.io (v1alpha2): whole connections, whatever they carry. */
 import { Field } from '../field.ts';
+import { TCP_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { objectRef } from '../object-ref.ts';
-import { GATEWAY_GROUP } from '../policy/target-ref.ts';
 import { type Read, type Route, readBackends, readParents, readRules, readSingleRule, valid } from './route.ts';
 import type { ConnectionRule } from './tls-route.ts';
 
@@ -18,8 +18,7 @@ export function parseTcpRoute(object: KubeObject): TcpRoute {
 /** As `readHttpRoute`. */
 export function readTcpRoute(object: KubeObject): Read<TcpRoute> {
   const problems: string[] = [];
-  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1alpha2`;
-  const ref = objectRef(object, { apiVersion, kind: 'TCPRoute', plural: 'tcproutes', namespaced: true });
+  const ref = objectRef(object, TCP_ROUTES);
   const spec = new Field('spec', object.spec, problems);
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
   const parents = readParents(spec, ref);

@@ -1,8 +1,8 @@
 /** TLSRoute of gateway.networking.k8s.io (v1alpha2, v1): TLS connections by the name that clients ask for. */
 import { Field } from '../field.ts';
+import { TLS_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { objectRef } from '../object-ref.ts';
-import { GATEWAY_GROUP } from '../policy/target-ref.ts';
 import {
   type BackendRef,
   type Read,
@@ -35,8 +35,7 @@ export function parseTlsRoute(object: KubeObject): TlsRoute {
 /** As `readHttpRoute`. */
 export function readTlsRoute(object: KubeObject): Read<TlsRoute> {
   const problems: string[] = [];
-  const apiVersion = object.apiVersion ?? `${GATEWAY_GROUP}/v1alpha2`;
-  const ref = objectRef(object, { apiVersion, kind: 'TLSRoute', plural: 'tlsroutes', namespaced: true });
+  const ref = objectRef(object, TLS_ROUTES);
   const spec = new Field('spec', object.spec, problems);
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
   const parents = readParents(spec, ref);

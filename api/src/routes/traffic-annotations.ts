@@ -52,7 +52,7 @@ const DURATION = 'a whole number and ms, s, m, h or d';
 type Annotations = Readonly<Record<string, unknown>>;
 
 /**
- * What cannot be read counts as not set and is a problem. `protocol` is what a route is for; annotations for the other
+ * What cannot be read counts as not set and is a problem; retries with a bad part are left out as a whole. `protocol` is what a route is for; annotations for the other
  * are a problem on it. Services and EgressNetworks have both.
  */
 export function readTrafficAnnotations(
@@ -64,15 +64,17 @@ export function readTrafficAnnotations(
   const duration = (key: string) => {
     const text = field(key).text(DURATION);
     if (text === undefined) return undefined;
-    return parseDuration(text) ?? field(key).refuse(DURATION);
+    // Zero is no time limit, as in the Gateway API.
+    return (parseDuration(text) ?? field(key).refuse(DURATION)) || undefined;
   };
   const timeouts = {
     requestMs: duration(TIMEOUT_ANNOTATIONS.requestMs),
     responseMs: duration(TIMEOUT_ANNOTATIONS.responseMs),
     idleMs: duration(TIMEOUT_ANNOTATIONS.idleMs),
   };
+  const before = problems.length;
   const limit = readLimit(field(RETRY_LIMIT_ANNOTATION));
-  const timeoutMs = duration(RETRY_TIMEOUT_ANNOTATION) || undefined;
+  const timeoutMs = duration(RETRY_TIMEOUT_ANNOTATION);
   const http = field(HTTP_RETRY_ANNOTATION);
   const grpc = field(GRPC_RETRY_ANNOTATION);
   if (protocol === 'grpc' && http.isSet) http.refuse(`${GRPC_RETRY_ANNOTATION} on a GRPCRoute`);
@@ -80,10 +82,12 @@ export function readTrafficAnnotations(
   const statuses =
     protocol === 'grpc' ? undefined : readList(http, parseStatus, 'a list such as 5xx,gateway-error,429,500-504');
   const codes = protocol === 'http' ? undefined : readList(grpc, parseCode, `a list of ${GRPC_RETRY_CODES.join(', ')}`);
+  // A part of what was asked for could be more than what was asked for.
+  const isReadable = problems.length === before;
   return {
     timeouts,
-    httpRetry: protocol === 'grpc' ? undefined : retryOf(limit, timeoutMs, statuses),
-    grpcRetry: protocol === 'http' ? undefined : retryOf(limit, timeoutMs, codes),
+    httpRetry: isReadable && protocol !== 'grpc' ? retryOf(limit, timeoutMs, statuses) : undefined,
+    grpcRetry: isReadable && protocol !== 'http' ? retryOf(limit, timeoutMs, codes) : undefined,
   };
 }
 

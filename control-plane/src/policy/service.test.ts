@@ -81,7 +81,9 @@ test('balances over the endpoints of a service', async (t) => {
   };
   const backends = { firstAvailable: { backends: [{ backend }] } };
   const http = {
-    routes: [{ metadata: { default: 'http' }, rules: [{ matches: [{ path: { prefix: '/' } }], backends }] }],
+    routes: [
+      { metadata: { default: 'http' }, rules: [{ matches: [{ path: { prefix: '/' } }], backends, timeouts: {} }] },
+    ],
   };
   assert.deepEqual(policy, {
     metadata,

@@ -2,19 +2,25 @@
 import { MultiMap } from './multi-map.ts';
 import type { Topic } from './workload-index.ts';
 
+export interface Subscriber {
+  wake(): void;
+}
+
 export class Subscriptions {
-  readonly #wakers = new MultiMap<Topic, Waker>();
+  readonly #wakers = new MultiMap<Topic, Subscriber>();
 
   notify(topics: Iterable<Topic>): void {
     for (const topic of topics) for (const waker of this.#wakers.get(topic)) waker.wake();
   }
 
-  /** Wakes `waker` on each change of the topics until disposed. */
-  subscribe(topics: readonly Topic[], waker: Waker): Disposable {
-    for (const topic of topics) this.#wakers.add(topic, waker);
+  /** Wakes the subscriber on each change of the topics until disposed. */
+  subscribe(topics: readonly Topic[], subscriber: Subscriber): Disposable {
+    // An own object each time: one subscriber may have several subscriptions to a topic.
+    const own = { wake: () => subscriber.wake() };
+    for (const topic of topics) this.#wakers.add(topic, own);
     return {
       [Symbol.dispose]: () => {
-        for (const topic of topics) this.#wakers.delete(topic, waker);
+        for (const topic of topics) this.#wakers.delete(topic, own);
       },
     };
   }

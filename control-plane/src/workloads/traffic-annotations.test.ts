@@ -6,7 +6,8 @@ const ACCRUAL = 'balancer.linkerd.io/failure-accrual';
 
 test('reads nothing from nothing', () => {
   const timeouts = { requestMs: undefined, responseMs: undefined, idleMs: undefined };
-  const none = { accrual: undefined, penalty: undefined, retry: undefined, timeouts, problems: [] };
+  const retries = { httpRetry: undefined, grpcRetry: undefined };
+  const none = { accrual: undefined, penalty: undefined, hash: undefined, ...retries, timeouts, problems: [] };
   assert.deepEqual(parseTrafficAnnotations({ other: 'x' }), none);
 });
 
@@ -40,35 +41,50 @@ test('leaves out a circuit breaker with a bad part, and names it', () => {
     [`${ACCRUAL}-consecutive-max-penalty`]: '1m',
   });
   assert.equal(accrual, undefined);
-  assert.deepEqual(problems, [`annotation ${ACCRUAL}-consecutive-max-penalty: "1m" is not at least the minimum`]);
+  assert.deepEqual(problems, [
+    `metadata.annotations[${ACCRUAL}-consecutive-max-penalty]: found "1m", allowed is at least the minimum`,
+  ]);
   assert.equal(parseTrafficAnnotations({ [ACCRUAL]: 'sometimes' }).problems.length, 1);
 });
 
-test('reads retries and timeouts', () => {
-  const { retry, timeouts, problems } = parseTrafficAnnotations({
+test('reads retries and timeouts for both protocols', () => {
+  const { httpRetry, grpcRetry, timeouts, problems } = parseTrafficAnnotations({
     'retry.linkerd.io/http': '5xx,gateway-error,429,400-404',
+    'retry.linkerd.io/grpc': 'cancelled, unavailable',
     'retry.linkerd.io/limit': '3',
     'retry.linkerd.io/timeout': '250ms',
     'timeout.linkerd.io/request': '10s',
     'timeout.linkerd.io/idle': '1.5s',
   });
-  assert.deepEqual(retry, {
-    limit: 3,
-    timeoutMs: 250,
-    statuses: [
-      { start: 500, end: 599 },
-      { start: 502, end: 504 },
-      { start: 429, end: 429 },
-      { start: 400, end: 404 },
-    ],
-  });
+  const conditions = [
+    { start: 500, end: 599 },
+    { start: 502, end: 504 },
+    { start: 429, end: 429 },
+    { start: 400, end: 404 },
+  ];
+  assert.deepEqual(httpRetry, { limit: 3, timeoutMs: 250, conditions });
+  assert.deepEqual(grpcRetry, { limit: 3, timeoutMs: 250, conditions: ['cancelled', 'unavailable'] });
   assert.deepEqual(timeouts, { requestMs: 10_000, responseMs: undefined, idleMs: undefined });
-  assert.deepEqual(problems, ['annotation timeout.linkerd.io/idle: "1.5s" is not a duration such as 500ms or 10s']);
-  assert.deepEqual(parseTrafficAnnotations({ 'retry.linkerd.io/timeout': '1s' }).retry, {
-    limit: 1,
-    timeoutMs: 1_000,
-    statuses: [],
+  assert.deepEqual(problems, [
+    'metadata.annotations[timeout.linkerd.io/idle]: found "1.5s", allowed is a whole number and ms, s, m, h or d',
+  ]);
+  const onlyTimeout = { limit: 1, timeoutMs: 1_000, conditions: [] };
+  assert.deepEqual(parseTrafficAnnotations({ 'retry.linkerd.io/timeout': '1s' }).httpRetry, onlyTimeout);
+});
+
+test('hashes by one key, and by none where several are given', () => {
+  const hash = (annotations: Record<string, string>) => parseTrafficAnnotations(annotations);
+  assert.deepEqual(hash({ 'balancer.tulle.mesh/hash-header': 'X-User' }).hash, {
+    source: { kind: 'header', name: 'x-user' },
+    loadFactor: 1.25,
   });
+  assert.deepEqual(
+    hash({ 'balancer.tulle.mesh/hash-source-address': 'true', 'balancer.tulle.mesh/hash-load-factor': '2' }).hash,
+    { source: { kind: 'source-address' }, loadFactor: 2 },
+  );
+  const both = hash({ 'balancer.tulle.mesh/hash-cookie': 'a', 'balancer.tulle.mesh/hash-query': 'b' });
+  assert.equal(both.hash, undefined);
+  assert.equal(both.problems.length, 2);
 });
 
 test('penalizes failures where asked to', () => {

@@ -1,11 +1,13 @@
-/** Circuit breaking, balancing, retries and timeouts as annotations of a Service write them. */
-import { parseDuration } from '../duration.ts';
+/** Circuit breaking, balancing, retries and timeouts as annotations of Services and EgressNetworks write them. */
+import { parseDuration } from '@tulle/api/duration.ts';
+import { isHeaderName } from '@tulle/api/routes/http-match.ts';
+import { readTrafficAnnotations, type TrafficAnnotations } from '@tulle/api/routes/traffic-annotations.ts';
 
-export interface TrafficSettings {
+export interface TrafficSettings extends TrafficAnnotations {
   accrual?: FailureAccrual;
   penalty?: { penaltyMs: number; retryAfterMsMax: number };
-  retry?: HttpRetry;
-  timeouts: { requestMs?: number; responseMs?: number; idleMs?: number };
+  /** Requests that agree in it go to the same endpoint; beyond Linkerd. */
+  hash?: HashSettings;
   problems: string[];
 }
 
@@ -27,68 +29,54 @@ export type FailureAccrual =
       backoff: Backoff;
     };
 
-export interface HttpRetry {
-  limit: number;
-  timeoutMs?: number;
-  statuses: { start: number; end: number }[];
+export interface HashSettings {
+  source: { kind: 'header' | 'cookie' | 'query'; name: string } | { kind: 'source-address' };
+  /** No endpoint takes more than this many times the mean of the requests in flight. */
+  loadFactor: number;
 }
 
 const ACCRUAL = 'balancer.linkerd.io/failure-accrual';
 const ALPHA = 'balancer.alpha.linkerd.io';
+const HASH = 'balancer.tulle.mesh/hash';
 /** Go's ParseBool. */
 const TRUE = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
 const FALSE = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False']);
 const U32_MAX = 0xffff_ffff;
+const LOAD_FACTOR_DEFAULT = 1.25;
+/** Above it the bound is none. */
+const LOAD_FACTOR_MAX = 100;
 
-/** What cannot be read counts as not set and is named in `problems`; an accrual with a bad part is left out as a whole. */
+type Read = <T>(key: string, parse: (text: string) => T | undefined, allowed: string) => T | undefined;
+
+/** What cannot be read counts as not set and is named in `problems`; an accrual or a hash with a bad part is left out as a whole. */
 export function parseTrafficAnnotations(annotations: Readonly<Record<string, string>>): TrafficSettings {
   const problems: string[] = [];
-  const read = <T>(key: string, parse: (text: string) => T | undefined, expected: string): T | undefined => {
+  const read: Read = (key, parse, allowed) => {
     const text = annotations[key]?.trim();
     if (text === undefined || text === '') return undefined;
     const value = parse(text);
-    if (value === undefined) problems.push(`annotation ${key}: "${text}" is not ${expected}`);
+    if (value === undefined) problems.push(`metadata.annotations[${key}]: found "${text}", allowed is ${allowed}`);
     return value;
   };
-  const duration = (key: string) => read(key, parseDuration, 'a duration such as 500ms or 10s');
-  const timeouts = {
-    requestMs: duration('timeout.linkerd.io/request'),
-    responseMs: duration('timeout.linkerd.io/response'),
-    idleMs: duration('timeout.linkerd.io/idle'),
+  const whole = <T>(part: (read: Read) => T | undefined): T | undefined => {
+    const before = problems.length;
+    const value = part(read);
+    return problems.length === before ? value : undefined;
   };
-  const retry = readRetry(
-    read('retry.linkerd.io/http', parseStatuses, 'a list of statuses such as 5xx,429'),
-    read('retry.linkerd.io/limit', (text) => parseNumber(text, 0, 0xffff, true), 'a number up to 65535'),
-    duration('retry.linkerd.io/timeout'),
-  );
-  const before = problems.length;
-  const accrual = readAccrual(read);
   return {
-    accrual: problems.length === before ? accrual : undefined,
-    penalty: readPenalty(read),
-    retry,
-    timeouts,
+    ...readTrafficAnnotations(annotations, problems),
+    accrual: whole(readAccrual),
+    penalty: whole(readPenalty),
+    hash: whole(readHash),
     problems,
   };
-}
-
-type Read = <T>(key: string, parse: (text: string) => T | undefined, expected: string) => T | undefined;
-
-/** Any one of the three asks for retries. */
-function readRetry(
-  statuses: HttpRetry['statuses'] | undefined,
-  limit: number | undefined,
-  timeoutMs: number | undefined,
-): HttpRetry | undefined {
-  if (statuses === undefined && !limit && timeoutMs === undefined) return undefined;
-  return { limit: limit || 1, timeoutMs, statuses: statuses ?? [] };
 }
 
 function readAccrual(read: Read): FailureAccrual | undefined {
   const mode = read(
     ACCRUAL,
     (text) => (text === 'consecutive' || text === 'unified' ? text : undefined),
-    'a known mode',
+    'consecutive or unified',
   );
   if (!mode) return undefined;
   const part = `${ACCRUAL}-consecutive`;
@@ -124,19 +112,25 @@ function readPenalty(read: Read): TrafficSettings['penalty'] {
   };
 }
 
-function parseStatuses(text: string): HttpRetry['statuses'] | undefined {
-  const ranges = text.split(',').map((part) => parseStatus(part.trim()));
-  return ranges.every((range) => range !== undefined) ? ranges : undefined;
-}
-
-function parseStatus(text: string): { start: number; end: number } | undefined {
-  if (text === '5xx') return { start: 500, end: 599 };
-  if (text === 'gateway-error') return { start: 502, end: 504 };
-  const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(text);
-  if (!match) return undefined;
-  const start = Number(match[1]);
-  const end = Number(match[2] ?? match[1]);
-  return start <= end ? { start, end } : undefined;
+function readHash(read: Read): HashSettings | undefined {
+  const name = (text: string) => (isHeaderName(text) ? text : undefined);
+  const header = read(`${HASH}-header`, (text) => name(text)?.toLowerCase(), 'the name of a header');
+  const cookie = read(`${HASH}-cookie`, name, 'the name of a cookie');
+  const query = read(`${HASH}-query`, (text) => text, 'the name of a query parameter');
+  const isByAddress = read(`${HASH}-source-address`, parseBool, 'true or false') ?? false;
+  const number = (text: string) => parseNumber(text, 1, LOAD_FACTOR_MAX);
+  const loadFactor = read(`${HASH}-load-factor`, number, `a number from 1 to ${LOAD_FACTOR_MAX}`);
+  const sources: HashSettings['source'][] = [
+    ...(header === undefined ? [] : [{ kind: 'header' as const, name: header }]),
+    ...(cookie === undefined ? [] : [{ kind: 'cookie' as const, name: cookie }]),
+    ...(query === undefined ? [] : [{ kind: 'query' as const, name: query }]),
+    ...(isByAddress ? [{ kind: 'source-address' as const }] : []),
+  ];
+  if (sources.length > 1) {
+    for (const { kind } of sources) read(`${HASH}-${kind}`, () => undefined, 'one key to hash by, not several');
+  }
+  const source = sources.length === 1 ? sources[0] : undefined;
+  return source && { source, loadFactor: loadFactor ?? LOAD_FACTOR_DEFAULT };
 }
 
 function parseNumber(text: string, min: number, max: number, isWhole = false): number | undefined {

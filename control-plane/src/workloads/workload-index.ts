@@ -39,6 +39,9 @@ export interface WorkloadEvent {
 /** `service/ns/name`, `pod/ns/name`, `external/ns/name`, `ip/address`, `node/name`; indexes of other kinds add their own. */
 export type Topic = `${string}/${string}`;
 
+/** Changes with the Service's object, and not with its endpoints. */
+export const serviceSpecTopic = (key: string): Topic => `service-spec/${key}`;
+
 export interface Owner {
   kind: string;
   name: string;
@@ -248,6 +251,7 @@ export class WorkloadIndex {
 
   #touchService(service: Service, topics: Set<Topic>): void {
     topics.add(`service/${service.key}`);
+    topics.add(serviceSpecTopic(service.key));
     for (const ip of service.clusterIps) topics.add(`ip/${canonicalIp(ip)}`);
   }
 

@@ -1,0 +1,135 @@
+/** What policies do beyond the proxy API, as fields of our own that other proxies skip. */
+import { create, fromBinary, type MessageInitShape, toBinary, type UnknownField } from '@bufbuild/protobuf';
+import { OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
+import {
+  type BalancerSchema,
+  type HttpBackendSchema,
+  type HttpRuleSchema,
+  type MirrorSchema,
+  OutboundPolicySchema as OverlaySchema,
+  SessionPersistence_Kind,
+  type SessionPersistenceSchema,
+  type UrlRewriteSchema,
+} from '@tulle/api/gen/tulle/overlay_pb.ts';
+import type { SessionPersistence } from '@tulle/api/routes/session-persistence.ts';
+import type { HashSettings } from '../../workloads/traffic-annotations.ts';
+import { authorityOf } from './backend-translator.ts';
+import type {
+  GrpcPolicyRule,
+  HttpPolicyRule,
+  Mirror,
+  OutboundPolicy,
+  PolicyBackend,
+  PolicyFilter,
+  RequestBackend,
+  RoutedPolicy,
+} from './outbound-policy.ts';
+import { bySection } from './sections.ts';
+
+type HttpRuleInit = MessageInitShape<typeof HttpRuleSchema>;
+
+/** Whether proxies that skip the overlay must not carry it out: they would send requests elsewhere than was asked for. */
+export function needsOwnProxy({
+  filters,
+  sessionPersistence,
+}: {
+  filters: readonly PolicyFilter[];
+  sessionPersistence?: SessionPersistence;
+}): boolean {
+  return sessionPersistence !== undefined || filters.some(({ kind }) => kind === 'rewrite');
+}
+
+/** The fields to write after those of the policy's own message; none where the policy does nothing more. */
+export function overlayFields(policy: OutboundPolicy, clusterDomain: string): UnknownField[] {
+  if (policy.kind !== 'routed') return [];
+  const httpRules = toRules(policy, clusterDomain);
+  const balancers = toBalancers(policy, clusterDomain);
+  if (httpRules.length === 0 && balancers.length === 0) return [];
+  const bytes = toBinary(OverlaySchema, create(OverlaySchema, { httpRules, balancers }));
+  return fromBinary(OutboundPolicySchema, bytes).$unknown ?? [];
+}
+
+function toRules(policy: RoutedPolicy, clusterDomain: string): HttpRuleInit[] {
+  const routes = policy.protocol === 'grpc' ? bySection(policy.grpc) : bySection<HttpPolicyRule>(policy.http);
+  return routes.flatMap((written, route) =>
+    written.rules.flatMap((one, rule) => {
+      const parts = toRule(one, clusterDomain);
+      return parts ? [{ ...parts, route, rule }] : [];
+    }),
+  );
+}
+
+function toRule(rule: HttpPolicyRule | GrpcPolicyRule, clusterDomain: string): HttpRuleInit | undefined {
+  if (rule.failure) return undefined;
+  const backends = rule.backends.flatMap((one, backend) => {
+    const parts = toBackend(one, clusterDomain);
+    return parts ? [{ ...parts, backend }] : [];
+  });
+  const isPlain = !needsOwnProxy(rule) && rule.mirrors.length === 0 && backends.length === 0;
+  if (isPlain) return undefined;
+  return {
+    hasRefusal: needsOwnProxy(rule),
+    urlRewrite: toRewrite(rule.filters),
+    mirrors: rule.mirrors.map((mirror) => toMirror(mirror, clusterDomain)),
+    sessionPersistence: rule.sessionPersistence && toSession(rule.sessionPersistence),
+    backends,
+  };
+}
+
+function toBackend(
+  backend: RequestBackend,
+  clusterDomain: string,
+): MessageInitShape<typeof HttpBackendSchema> | undefined {
+  if (backend.invalid !== undefined || (!needsOwnProxy(backend) && backend.mirrors.length === 0)) return undefined;
+  return {
+    hasRefusal: needsOwnProxy(backend),
+    urlRewrite: toRewrite(backend.filters),
+    mirrors: backend.mirrors.map((mirror) => toMirror(mirror, clusterDomain)),
+  };
+}
+
+function toRewrite(filters: readonly PolicyFilter[]): MessageInitShape<typeof UrlRewriteSchema> | undefined {
+  const rewrite = filters.find((filter) => filter.kind === 'rewrite');
+  if (!rewrite) return undefined;
+  const { host = '', path } = rewrite;
+  return { host, path: path && { case: path.kind, value: path.value } };
+}
+
+function toMirror(mirror: Mirror, clusterDomain: string): MessageInitShape<typeof MirrorSchema> {
+  return { ...mirror, authority: authorityOf(mirror, clusterDomain), group: 'core', kind: 'Service' };
+}
+
+function toSession(session: SessionPersistence): MessageInitShape<typeof SessionPersistenceSchema> {
+  return {
+    kind: session.kind === 'cookie' ? SessionPersistence_Kind.COOKIE : SessionPersistence_Kind.HEADER,
+    name: session.name,
+    absoluteTimeoutMs: BigInt(Math.round(session.absoluteTimeoutMs)),
+    idleTimeoutMs: BigInt(Math.round(session.idleTimeoutMs)),
+    isPermanent: session.isPermanent,
+  };
+}
+
+/** Every balancer once, by its path. */
+function toBalancers(policy: RoutedPolicy, clusterDomain: string): MessageInitShape<typeof BalancerSchema>[] {
+  const routes = [...policy.http, ...policy.grpc, ...policy.tls, ...policy.opaque];
+  const backends = routes.flatMap(({ rules }) => rules.flatMap((rule): readonly PolicyBackend[] => rule.backends));
+  const byPath = new Map<string, HashSettings>();
+  for (const { target, invalid } of backends) {
+    const hash = target.kind === 'service' && invalid === undefined ? target.traffic.hash : undefined;
+    if (hash && target.kind === 'service') byPath.set(authorityOf(target, clusterDomain), hash);
+  }
+  return [...byPath].map(([path, { source, loadFactor }]) => ({ path, hash: { source: toKey(source) }, loadFactor }));
+}
+
+function toKey(source: HashSettings['source']): NonNullable<MessageInitShape<typeof BalancerSchema>['hash']>['source'] {
+  switch (source.kind) {
+    case 'header':
+      return { case: 'header', value: source.name };
+    case 'cookie':
+      return { case: 'cookie', value: source.name };
+    case 'query':
+      return { case: 'queryParameter', value: source.name };
+    case 'source-address':
+      return { case: 'sourceAddress', value: true };
+  }
+}

@@ -1,0 +1,66 @@
+/** Which of the routes attached to a parent are in force for a client, in their order, and why the others are not. */
+import { byAge, type ObjectRef } from '@tulle/api/object-ref.ts';
+import type { AnyRoute, Attached } from './outbound-index.ts';
+import type { RoutedPolicy } from './outbound-policy.ts';
+
+export interface RouteChoice {
+  /** All of one kind, oldest first; none when nothing is attached. */
+  routes: readonly AnyRoute[];
+  shadowed: RoutedPolicy['shadowed'];
+}
+
+export interface ParentPort {
+  namespace: string;
+  port: number;
+  /** Of the port, which a `sectionName` names. */
+  portName?: string;
+}
+
+/** Of several kinds on a port, the first that there is. */
+const PRECEDENCE = ['grpc', 'http', 'tls', 'tcp'] as const;
+
+/**
+ * Routes of the client's namespace take the place of those of the parent's. Routes of other namespaces are for other
+ * clients.
+ */
+export function chooseRoutes(
+  attached: Iterable<Attached>,
+  { namespace, port, portName }: ParentPort,
+  clientNamespace: string,
+  kinds: readonly AnyRoute['kind'][],
+): RouteChoice {
+  const here = new Map<ObjectRef, Attached>();
+  for (const one of attached) {
+    const { sectionName } = one.parent;
+    const isHere = (one.parent.port ?? port) === port && (sectionName === undefined || sectionName === portName);
+    if (isHere) here.set(one.route.ref, one);
+  }
+  const all = [...here.values()].sort((a, b) => byAge(a.route.ref, b.route.ref) || byGroup(a.route.ref, b.route.ref));
+  const consumers = all.filter(({ route }) => route.ref.namespace === clientNamespace);
+  const producers = all.filter(({ route }) => route.ref.namespace === namespace);
+  const isConsumer = clientNamespace !== namespace && consumers.length > 0;
+  const chosen = isConsumer ? consumers : producers;
+  const shadowed: { ref: ObjectRef; reason: string }[] = [];
+  const hide = (hidden: readonly Attached[], reason: string) => {
+    for (const { route } of hidden) shadowed.push({ ref: route.ref, reason });
+  };
+  if (isConsumer) hide(producers, `namespace ${clientNamespace} has routes of its own`);
+  const usable = chosen.filter(({ kind }) => kinds.includes(kind));
+  hide(
+    chosen.filter((one) => !usable.includes(one)),
+    'the port is declared to speak another protocol',
+  );
+  const winner = PRECEDENCE.find((kind) => usable.some((one) => one.kind === kind));
+  hide(
+    usable.filter(({ kind }) => kind !== winner),
+    `routes of kind ${winner ? KIND_NAMES[winner] : ''} are attached to the same port`,
+  );
+  return { routes: usable.filter(({ kind }) => kind === winner), shadowed };
+}
+
+const KIND_NAMES = { grpc: 'GRPCRoute', http: 'HTTPRoute', tls: 'TLSRoute', tcp: 'TCPRoute' } as const;
+
+/** Two groups have an HTTPRoute. */
+function byGroup(a: ObjectRef, b: ObjectRef): number {
+  return a.group < b.group ? -1 : a.group > b.group ? 1 : 0;
+}
