@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import {
   CONFIG_MAPS,
+  CUSTOM_RESOURCE_DEFINITIONS,
   ENDPOINT_SLICES,
   MUTATING_WEBHOOK_CONFIGURATIONS,
   NAMESPACES,
@@ -166,4 +167,45 @@ test('a webhook of a Service is called at a ready endpoint, under the name of th
   await admin.create(MUTATING_WEBHOOK_CONFIGURATIONS, configuration('m', [hook]));
   const { data } = await admin.create<Fields>(CONFIG_MAPS, { metadata: { name: 'x' } });
   assert.deepEqual(data, { called: 'yes' });
+});
+
+test('a webhook sees every version of a kind as the one that it names, unless it wants exact matches', async (t) => {
+  const fixture = await startTestServer(t);
+  const { admin, server } = fixture;
+  const versions = ['v1', 'v1beta1'].map((name) => ({
+    name,
+    served: true,
+    storage: name === 'v1',
+    schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+  }));
+  const names = { plural: 'widgets', kind: 'Widget' };
+  const served = new Promise<void>((resolve) => {
+    server.context.registry.onChange(() => {
+      if (server.context.registry.find('example.com', 'v1beta1', 'widgets') !== undefined) resolve();
+    });
+  });
+  await admin.create(CUSTOM_RESOURCE_DEFINITIONS, {
+    metadata: { name: 'widgets.example.com' },
+    spec: { group: 'example.com', scope: 'Namespaced', names, versions },
+  });
+  await served;
+  const webhook = await startWebhook(t, fixture, () => ({ warnings: ['look again'] }));
+  const exact = await startWebhook(t, fixture, () => ({}));
+  const mutating = await startWebhook(t, fixture, () => patchOf({ op: 'add', path: '/marked', value: true }));
+  const rules = [{ operations: ['CREATE'], apiGroups: ['example.com'], apiVersions: ['v1'], resources: ['widgets'] }];
+  const hooks = [
+    { webhook, rules },
+    { webhook: exact, rules, matchPolicy: 'Exact' },
+  ];
+  await admin.create(VALIDATING_WEBHOOK_CONFIGURATIONS, configuration('validating', hooks));
+  await admin.create(MUTATING_WEBHOOK_CONFIGURATIONS, configuration('mutating', [{ webhook: mutating, rules }]));
+  const beta = { apiVersion: 'example.com/v1beta1', kind: 'Widget', plural: 'widgets', namespaced: true };
+  const made = await admin.create<Fields>(beta, { metadata: { name: 'w' } });
+  assert.deepEqual([made.apiVersion, made.marked], ['example.com/v1beta1', true]);
+  assert.equal(exact.requests.length, 0);
+  const [request] = webhook.requests;
+  assert.deepEqual(
+    [request!.object.apiVersion, request!.kind.version, request!.requestKind.version, request!.requestResource.version],
+    ['example.com/v1', 'v1', 'v1beta1', 'v1beta1'],
+  );
 });

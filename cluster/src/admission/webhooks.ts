@@ -7,8 +7,9 @@ import { labelSelectorPredicate } from '../apiserver/selector.ts';
 import { failure } from '../apiserver/status.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import type { Registry } from '../resources/registry.ts';
+import { apiVersionOf, type Resource } from '../resources/resource.ts';
 import type { Store } from '../store/store.ts';
-import type { Fields } from '../store/stored-object.ts';
+import type { Fields, StoredObject } from '../store/stored-object.ts';
 import type { AdmissionAttributes, AdmissionStep } from './admission.ts';
 import { callWebhook } from './webhook-call.ts';
 
@@ -25,46 +26,59 @@ interface Webhook extends Fields {
   sideEffects: string;
 }
 
-export function createWebhookAdmission({ store }: { store: Store; registry: Registry }): AdmissionStep {
-  const webhooksFor = (storage: string, attributes: AdmissionAttributes): Webhook[] => {
+/** A webhook, and the version of the kind in which it asks for objects. */
+interface Match {
+  webhook: Webhook;
+  as: Resource;
+}
+
+export function createWebhookAdmission({ store, registry }: { store: Store; registry: Registry }): AdmissionStep {
+  const webhooksFor = (storage: string, attributes: AdmissionAttributes): Match[] => {
     if (exempt.has(attributes.resource.storage) || attributes.resource.verbs.length === 1) return [];
     return store
       .list(storage)
       .flatMap((entry) => (entry.object.webhooks ?? []) as Webhook[])
-      .filter((webhook) => appliesTo(webhook, attributes, store));
+      .flatMap((webhook) => {
+        const as = versionFor(webhook, attributes, registry);
+        const applies = as && namespaceMatches(webhook, attributes, store) && objectMatches(webhook, attributes);
+        return applies ? [{ webhook, as }] : [];
+      });
   };
   return {
     mutate: async (attributes) => {
       const webhooks = webhooksFor(MUTATING, attributes);
       let object = attributes.object;
-      const seen = new Map<Webhook, Fields | undefined>();
-      for (const webhook of webhooks) {
-        object = await mutateBy(webhook, { ...attributes, object }, store);
-        seen.set(webhook, object);
+      const seen = new Map<Match, Fields | undefined>();
+      for (const match of webhooks) {
+        object = await mutateBy(match, { ...attributes, object }, store);
+        seen.set(match, object);
       }
       // A webhook that asks for it sees the object once more when a later one has changed it.
-      for (const webhook of webhooks) {
-        if (webhook.reinvocationPolicy === 'IfNeeded' && !isDeepStrictEqual(seen.get(webhook), object)) {
-          object = await mutateBy(webhook, { ...attributes, object }, store);
+      for (const match of webhooks) {
+        if (match.webhook.reinvocationPolicy === 'IfNeeded' && !isDeepStrictEqual(seen.get(match), object)) {
+          object = await mutateBy(match, { ...attributes, object }, store);
         }
       }
       return object;
     },
     validate: async (attributes) => {
       const results = await Promise.allSettled(
-        webhooksFor(VALIDATING, attributes).map((webhook) => call(webhook, attributes, store)),
+        webhooksFor(VALIDATING, attributes).map((match) => call(match, attributes, store)),
       );
       for (const result of results) if (result.status === 'rejected') throw result.reason;
     },
   };
 }
 
-async function mutateBy(webhook: Webhook, attributes: AdmissionAttributes, store: Store): Promise<Fields | undefined> {
-  const response = await call(webhook, attributes, store);
+async function mutateBy(match: Match, attributes: AdmissionAttributes, store: Store): Promise<Fields | undefined> {
+  const { webhook, as } = match;
+  const response = await call(match, attributes, store);
   if (response?.patch === undefined || attributes.object === undefined) return attributes.object;
   try {
     if (response.patchType !== 'JSONPatch') throw new Error(`unsupported patch type ${response.patchType}`);
-    return applyJsonPatch(attributes.object, JSON.parse(Buffer.from(response.patch, 'base64').toString())) as Fields;
+    const patch = JSON.parse(Buffer.from(response.patch, 'base64').toString());
+    const patched = applyJsonPatch(inVersion(attributes.object, attributes.resource, as), patch) as Fields;
+    return inVersion(patched, as, attributes.resource);
   } catch (error) {
     if (webhook.failurePolicy === 'Ignore') return attributes.object;
     throw failure(
@@ -76,11 +90,15 @@ async function mutateBy(webhook: Webhook, attributes: AdmissionAttributes, store
 }
 
 /** The webhook's answer; undefined when it failed and may be ignored. Throws the denial. */
-async function call(webhook: Webhook, attributes: AdmissionAttributes, store: Store): Promise<Fields | undefined> {
+async function call(
+  { webhook, as }: Match,
+  attributes: AdmissionAttributes,
+  store: Store,
+): Promise<Fields | undefined> {
   if (attributes.isDryRun && !['None', 'NoneOnDryRun'].includes(webhook.sideEffects)) {
     throw failure(400, 'BadRequest', `admission webhook ${JSON.stringify(webhook.name)} does not support dry run`);
   }
-  const review = reviewOf(attributes);
+  const review = reviewOf(attributes, as);
   let response: Fields;
   try {
     const answer = await callWebhook(webhook.clientConfig, review, webhook.timeoutSeconds * 1000, store);
@@ -109,35 +127,50 @@ async function call(webhook: Webhook, attributes: AdmissionAttributes, store: St
   );
 }
 
-function reviewOf(attributes: AdmissionAttributes): { apiVersion: string; kind: string; request: Fields } {
+function reviewOf(
+  attributes: AdmissionAttributes,
+  as: Resource,
+): { apiVersion: string; kind: string; request: Fields } {
   const { operation, resource, subresource, namespace, name, object, oldObject, options, user, isDryRun } = attributes;
-  const kind = { group: resource.group, version: resource.version, kind: resource.kind };
-  const gvr = { group: resource.group, version: resource.version, resource: resource.plural };
+  const kindOf = ({ group, version, kind }: Resource) => ({ group, version, kind });
+  const resourceOf = ({ group, version, plural }: Resource) => ({ group, version, resource: plural });
   return {
     apiVersion: 'admission.k8s.io/v1',
     kind: 'AdmissionReview',
     request: {
       uid: randomUUID(),
-      kind,
-      resource: gvr,
-      requestKind: kind,
-      requestResource: gvr,
+      kind: kindOf(as),
+      resource: resourceOf(as),
+      requestKind: kindOf(resource),
+      requestResource: resourceOf(resource),
       ...(subresource === '' ? {} : { subResource: subresource, requestSubResource: subresource }),
       ...(name === '' ? {} : { name }),
       ...(namespace === undefined ? {} : { namespace }),
       operation,
       userInfo: userJson(user),
-      object: object ?? null,
-      oldObject: oldObject ?? null,
+      object: object ? inVersion(object, resource, as) : null,
+      oldObject: oldObject ? inVersion(oldObject, resource, as) : null,
       dryRun: isDryRun,
       options,
     },
   };
 }
 
-function appliesTo(webhook: Webhook, attributes: AdmissionAttributes, store: Store): boolean {
-  if (!(webhook.rules ?? []).some((rule: Fields) => ruleMatches(rule, attributes))) return false;
-  return namespaceMatches(webhook, attributes, store) && objectMatches(webhook, attributes);
+/** The version of the request where a rule names it, else, unless the webhook wants exact matches, another one that a rule names. */
+function versionFor(webhook: Webhook, attributes: AdmissionAttributes, registry: Registry): Resource | undefined {
+  const { resource } = attributes;
+  const isNamed = (candidate: Resource) =>
+    (webhook.rules ?? []).some((rule: Fields) => ruleMatches(rule, { ...attributes, resource: candidate }));
+  if (isNamed(resource)) return resource;
+  if (webhook.matchPolicy === 'Exact') return undefined;
+  return registry.all().find((candidate) => candidate.storage === resource.storage && isNamed(candidate));
+}
+
+/** Versions of custom resources differ in their name alone (conversion strategy None). */
+function inVersion(object: Fields, from: Resource, to: Resource): Fields {
+  if (from === to) return object;
+  if (to.isCustom) return { ...object, apiVersion: apiVersionOf(to) };
+  return to.fromStored(from.toStored(object) as StoredObject);
 }
 
 function ruleMatches(rule: Fields, { operation, resource, subresource }: AdmissionAttributes): boolean {

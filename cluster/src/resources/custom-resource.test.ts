@@ -142,6 +142,27 @@ test('every served version shows the same object; status is written apart', asyn
   assert.deepEqual([changed.status.ready, changed.metadata.generation], [true, 2]);
 });
 
+test('objects follow their definition when it changes: new defaults appear, fields that are gone do not', async (t) => {
+  const fixture = await startTestServer(t);
+  const { admin, server } = fixture;
+  await define(fixture);
+  await admin.create(WIDGETS_BETA, { metadata: { name: 'w' }, spec: { port: 1, name: 'abc' } });
+  assert.equal((await admin.get<Fields>(WIDGETS, 'w', 'default')).spec.name, 'abc');
+  const changed = await admin.get<Fields>(CUSTOM_RESOURCE_DEFINITIONS, 'widgets.example.com');
+  for (const version of changed.spec.versions) {
+    const { properties } = version.schema.openAPIV3Schema.properties.spec;
+    delete properties.name;
+    if (version.name === 'v1') properties.color = { type: 'string', default: 'red' };
+  }
+  const again = new Promise<void>((resolve) => server.context.registry.onChange(resolve));
+  await admin.update(CUSTOM_RESOURCE_DEFINITIONS, changed as never);
+  await again;
+  const v1 = await admin.get<Fields>(WIDGETS, 'w', 'default');
+  assert.deepEqual(v1.spec, { port: 1, mode: 'fast', color: 'red' });
+  const beta = await admin.get<Fields>(WIDGETS_BETA, 'w', 'default');
+  assert.deepEqual(beta.spec, { port: 1, mode: 'fast' });
+});
+
 test('a definition that is no structural schema is refused with the place of the fault', async (t) => {
   const { admin } = await startTestServer(t);
   const broken = structuredClone(definition) as Fields;

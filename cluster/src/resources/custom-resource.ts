@@ -1,4 +1,5 @@
 /** Serves the kinds of CustomResourceDefinitions: one Resource per served version, while the definition is there. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ApiContext } from '../apiserver/context.ts';
 import { rfc3339 } from '../apiserver/write.ts';
 import { objectMeta } from '../schema/builtin.ts';
@@ -27,6 +28,8 @@ export function serveCustomResources(context: ApiContext): void {
     for (const resource of known?.resources ?? []) context.registry.remove(resource);
     const resources = resourcesOf(entry.object);
     for (const resource of resources) context.registry.add(resource);
+    // What was shown by an older schema is no longer so.
+    if (known !== undefined) for (const instance of store.list(entry.name)) instance.forgetJson();
     served.set(entry.name, { generation: metadata.generation, resources });
   };
   const later = (key: string) =>
@@ -142,13 +145,7 @@ function resourceOf(spec: Fields, version: Fields): Resource {
       );
     },
     toStored: (object) => (object.apiVersion === storage ? object : { ...object, apiVersion: storage }),
-    fromStored: (object) => {
-      if (object.apiVersion === apiVersion) return object;
-      // Another version's schema may have fields and defaults of its own.
-      const { value } = readCustom(schema, { ...object, apiVersion });
-      applyStructuralDefaults(body, value);
-      return { ...(value as Fields), metadata: object.metadata };
-    },
+    fromStored: shownIn(apiVersion, schema, body),
     selectableFields: Object.fromEntries(
       (version.selectableFields ?? []).map(({ jsonPath }: Fields) => [jsonPath.slice(1), pathReader(jsonPath)]),
     ),
@@ -156,6 +153,27 @@ function resourceOf(spec: Fields, version: Fields): Resource {
     warnings: () =>
       version.deprecated === true ? [version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated`] : [],
   });
+}
+
+/**
+ * A stored object as a version shows it: without fields that its schema has not, with defaults that another version, or the
+ * definition when the object was written, did not have. Objects that need neither stay the same.
+ */
+function shownIn(apiVersion: string, schema: Schema, body: Schema): (stored: Fields) => Fields {
+  // Stored objects never change; a watch and a list of many readers show each again and again.
+  const shown = new WeakMap<Fields, Fields>();
+  return (stored) => {
+    const known = shown.get(stored);
+    if (known !== undefined) return known;
+    const { value, unknownFields } = readCustom(schema, { ...stored, apiVersion });
+    applyStructuralDefaults(body, value);
+    const { metadata: _, ...rest } = stored;
+    const { metadata: __, ...wanted } = value as Fields;
+    const isSame = stored.apiVersion === apiVersion && unknownFields.length === 0 && isDeepStrictEqual(rest, wanted);
+    const result = isSame ? stored : { ...wanted, metadata: stored.metadata };
+    shown.set(stored, result);
+    return result;
+  };
 }
 
 /** Metadata is read by its own type, the rest by the structural schema. */
