@@ -31,5 +31,8 @@ test('the same in the shape that Linkerd documents means the same', () => {
 test('a selector whose labels are no texts is refused, never taken for one that means every Server', () => {
   const broken = structuredClone(printed) as Parameters<typeof parseServerAuthorization>[0];
   broken.spec.server.selector = { matchLabel: { 'app-kind': 'internal' } };
-  assert.throws(() => parseServerAuthorization(broken), /spec\.server\.selector\.matchLabel: found .* allowed is a text/);
+  assert.throws(
+    () => parseServerAuthorization(broken),
+    /spec\.server\.selector\.matchLabel: found .* allowed is a text/,
+  );
 });

@@ -1,7 +1,7 @@
 /** The forms in which objects are shown: themselves, a Table for people, or their metadata alone. */
 import type { IncomingMessage } from 'node:http';
 import { apiVersionOf, type Column, type Resource } from '../resources/resource.ts';
-import type { Entry, Fields, StoredObject } from '../store/stored-object.ts';
+import type { Entry, StoredObject } from '../store/stored-object.ts';
 import { badRequest, notAcceptable } from './status.ts';
 
 export type Form = 'object' | 'table' | 'metadata';
@@ -105,7 +105,7 @@ function columnDefinition(column: Column) {
 }
 
 function tableRow(entry: Entry, resource: Resource, object: string, nowMs: number): string {
-  const shown: Fields = resource.isCustom ? resource.fromStored(entry.object as StoredObject) : entry.object;
+  const shown = resource.isCustom ? (resource.fromStored(entry.object) as StoredObject) : entry.object;
   const cells = resource.columns.map((column) => column.value(shown, nowMs));
   return `{"cells":${JSON.stringify(cells)}${object === '' ? '' : `,"object":${object}`}}`;
 }
