@@ -4,7 +4,7 @@ import { type Client, createClient, loadInClusterConfig, loadKubeconfig } from '
 import { startAdmin } from './admin.ts';
 import { startAdmission, watchNeighbours } from './admission/service.ts';
 import type { Config } from './config.ts';
-import { createDestinationRoutes } from './destination/service.ts';
+import { createDestinationRoutes, watchProfiles } from './destination/service.ts';
 import { startIdentity } from './identity/service.ts';
 import { createInjector } from './injector/service.ts';
 import { splitAddress } from './listen.ts';
@@ -72,6 +72,7 @@ async function startComponents(
   const mesh = meshSettings(config);
   const inboundPolicies = watchInboundPolicies(state, config);
   const outboundPolicies = watchOutboundPolicies(state);
+  const profiles = watchProfiles(state, mesh, config);
   const status =
     has('status') || has('admission')
       ? createStatus({
@@ -102,7 +103,7 @@ async function startComponents(
     await serve('identity', config.identityAddress, identity.routes);
   }
   if (has('destination'))
-    await serve('destination', config.destinationAddress, createDestinationRoutes({ state, mesh }));
+    await serve('destination', config.destinationAddress, createDestinationRoutes({ state, mesh, profiles }));
   if (has('policy')) {
     const inbound = {
       defaultPolicy: config.defaultInboundPolicy,

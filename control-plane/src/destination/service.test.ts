@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { ENDPOINT_SLICES, NODES, PODS, REPLICA_SETS, SERVICES } from '@tulle/api';
-import { Destination, GetDestinationSchema, type Update, type WeightedAddr } from '@tulle/api/gen/destination_pb.ts';
+import { ENDPOINT_SLICES, NODES, PODS, REPLICA_SETS, SERVICE_PROFILES, SERVICES } from '@tulle/api';
+import {
+  Destination,
+  DestinationProfileSchema,
+  GetDestinationSchema,
+  type Update,
+  type WeightedAddr,
+} from '@tulle/api/gen/destination_pb.ts';
 import { readStream, startTestControlPlane } from '../testing/control-plane.ts';
 import type { FakeKubernetes } from '../testing/fake-kubernetes.ts';
 import { node, pod, replicaSet, service, slice } from '../testing/objects.ts';
@@ -210,4 +216,71 @@ test('skips fields of a request that it does not know', async (t) => {
   assert.deepEqual(toBinary(GetDestinationSchema, request).slice(-unknown.length), unknown);
   const { update } = await readStream(t, (signal) => client.get(request, { signal }))();
   assert.equal(update.case, 'add');
+});
+
+const PROFILE_NAME = 'web.app.svc.cluster.local';
+const serviceProfile = (spec: object, namespaceName = 'app') => ({
+  metadata: { name: PROFILE_NAME, namespace: namespaceName },
+  spec,
+});
+
+test('a ServiceProfile is on the wire field by field, and goes when it goes', async (t) => {
+  const profile = serviceProfile({
+    routes: [
+      {
+        name: 'book',
+        condition: { method: 'get', not: { pathRegex: '/x' } },
+        isRetryable: true,
+        timeout: '1500ms',
+        responseClasses: [{ condition: { status: { min: 500, max: 599 } }, isFailure: true }],
+      },
+    ],
+    retryBudget: { retryRatio: 0.5, minRetriesPerSecond: 3, ttl: '20s' },
+    dstOverrides: [
+      { authority: 'web-2.app.svc.cluster.local', weight: '500m' },
+      { authority: 'example.com:443', weight: '1' },
+    ],
+  });
+  const { destination, kubernetes } = await startTestControlPlane(t, {
+    components: 'destination',
+    prepare: (cluster) => {
+      prepare(cluster);
+      cluster.put(SERVICE_PROFILES, profile);
+    },
+  });
+  const next = readStream(t, (signal) => destination.getProfile({ path: '10.96.0.7:80' }, { signal }));
+  assert.deepEqual(toJson(DestinationProfileSchema, await next()), {
+    fullyQualifiedName: PROFILE_NAME,
+    routes: [
+      {
+        condition: {
+          all: {
+            matches: [{ method: { registered: 'GET' } }, { not: { path: { regex: '/x' } } }],
+          },
+        },
+        responseClasses: [{ condition: { status: { min: 500, max: 599 } }, isFailure: true }],
+        metricsLabels: { route: 'book' },
+        isRetryable: true,
+        timeout: '1.500s',
+      },
+    ],
+    retryBudget: { retryRatio: 0.5, minRetriesPerSecond: 3, ttl: '20s' },
+    dstOverrides: [
+      {
+        authority: 'web-2.app.svc.cluster.local:80',
+        weight: 5000,
+        backendRef: { resource: { group: 'core', kind: 'Service', name: 'web-2', namespace: 'app', port: 80 } },
+      },
+      { authority: 'example.com:443', weight: 10000 },
+    ],
+    parentRef: { resource: { group: 'core', kind: 'Service', name: 'web', namespace: 'app', port: 80 } },
+    profileRef: { resource: { group: 'linkerd.io', kind: 'ServiceProfile', name: PROFILE_NAME, namespace: 'app' } },
+  });
+  kubernetes.put(SERVICE_PROFILES, serviceProfile({ retryBudget: { retryRatio: 1, ttl: '1s' } }));
+  assert.equal((await next()).retryBudget?.retryRatio, 1);
+  kubernetes.remove(SERVICE_PROFILES, profile);
+  const last = await next();
+  assert.deepEqual(last.routes, []);
+  assert.equal(last.profileRef, undefined);
+  assert.equal(last.retryBudget?.minRetriesPerSecond, 10);
 });

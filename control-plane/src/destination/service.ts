@@ -1,10 +1,10 @@
 /** The destination service: endpoints of Services, and what a destination is. */
 
-import { isDeepStrictEqual } from 'node:util';
 import type { ConnectRouter } from '@connectrpc/connect';
-import { MeshError } from '@tulle/api';
+import { type Kind, MeshError, SERVICE_PROFILES, TRAFFIC_SPLITS } from '@tulle/api';
 import { Destination, type GetDestination } from '@tulle/api/gen/destination_pb.ts';
-import { onlyChanges, watchView } from '../wire/watch-view.ts';
+import { SharedViews } from '../wire/shared-views.ts';
+import { watchView } from '../wire/watch-view.ts';
 import { parseAuthority } from '../workloads/authority.ts';
 import type { ClusterState } from '../workloads/cluster-state.ts';
 import { type ClientContext, parseContextToken } from '../workloads/context-token.ts';
@@ -13,14 +13,34 @@ import type { Topic } from '../workloads/workload-index.ts';
 import { EndpointSets } from './endpoint-sets.ts';
 import { type ClientLocation, EndpointView } from './endpoint-view.ts';
 import { profileOf, profileTopics } from './profile.ts';
+import { type ProfileEvent, ProfileIndex } from './profile-index.ts';
 import { type ProfileInit, toProfile, toUpdate, type UpdateInit } from './translator.ts';
 
 export interface DestinationOptions {
   state: ClusterState;
   mesh: MeshSettings;
+  profiles: ProfileIndex;
 }
 
-export function createDestinationRoutes({ state, mesh }: DestinationOptions): (router: ConnectRouter) => void {
+/** Profiles as the cluster has them; splits only where SMI is enabled. To be called before the state starts. */
+export function watchProfiles(
+  state: ClusterState,
+  mesh: MeshSettings,
+  options: { isSmiEnabled: boolean },
+): ProfileIndex {
+  const profiles = new ProfileIndex(mesh.clusterDomain);
+  const watch = (kind: ProfileEvent['kind'], served: Kind) =>
+    state.watch(served, (type, object) => profiles.apply({ kind, type, object }), { isOptional: true });
+  watch('ServiceProfile', SERVICE_PROFILES);
+  if (options.isSmiEnabled) watch('TrafficSplit', TRAFFIC_SPLITS);
+  return profiles;
+}
+
+export function createDestinationRoutes({
+  state,
+  mesh,
+  profiles,
+}: DestinationOptions): (router: ConnectRouter) => void {
   const sets = new EndpointSets(state.index, mesh);
   state.onChange((topics) => sets.invalidate(topics));
 
@@ -43,12 +63,19 @@ export function createDestinationRoutes({ state, mesh }: DestinationOptions): (r
     });
   }
 
-  async function* getProfile(request: GetDestination, signal: AbortSignal): AsyncGenerator<ProfileInit> {
+  const profileViews = new SharedViews<ProfileInit>(state);
+  const sources = { index: state.index, profiles, mesh };
+
+  function getProfile(request: GetDestination, signal: AbortSignal): AsyncGenerator<ProfileInit> {
     const authority = parseAuthority(request.path, mesh.clusterDomain);
     const client = parseContextToken(request.contextToken);
-    const read = () => toProfile(profileOf(state.index, mesh, authority), locate(client).zone);
-    const topics = [...profileTopics(authority), ...nodeTopics(client)];
-    yield* watchView(state, topics, signal, onlyChanges(read, isDeepStrictEqual));
+    const view = {
+      topics: () => [...profileTopics(sources, authority, client.namespace), ...nodeTopics(client)],
+      read: () => toProfile(profileOf(sources, authority, client.namespace), locate(client).zone, mesh.clusterDomain),
+    };
+    const host = authority.kind === 'ip' ? authority.ip : authority.fullName;
+    const key = [host, authority.port, client.namespace, client.nodeName].join('|');
+    return profileViews.watch(key, view, signal);
   }
 
   function locate({ nodeName }: ClientContext): ClientLocation {

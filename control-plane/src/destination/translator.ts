@@ -1,16 +1,14 @@
 /** Endpoints and profiles as the destination API writes them. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { DestinationProfileSchema, UpdateSchema } from '@tulle/api/gen/destination_pb.ts';
-import { coreMetadata, toDuration, toTcpAddress } from '../wire/net.ts';
+import { coreMetadata, toTcpAddress } from '../wire/net.ts';
 import { toResourceRef, toWeightedAddr } from '../wire/weighted-addr.ts';
 import type { EndpointChange } from './endpoint-view.ts';
 import type { Profile } from './profile.ts';
+import { RETRY_BUDGET_DEFAULT, toProfileRoutes } from './profile-translator.ts';
 
 export type UpdateInit = MessageInitShape<typeof UpdateSchema>;
 export type ProfileInit = MessageInitShape<typeof DestinationProfileSchema>;
-
-/** What retries of a Service may add to its load: a fifth, and ten a second, over ten seconds. */
-const RETRY_BUDGET = { retryRatio: 0.2, minRetriesPerSecond: 10, ttl: toDuration(10_000) };
 
 export function toUpdate(
   change: EndpointChange,
@@ -40,18 +38,18 @@ export function toUpdate(
   }
 }
 
-export function toProfile(profile: Profile, clientZone: string | undefined): ProfileInit {
+export function toProfile(profile: Profile, clientZone: string | undefined, clusterDomain: string): ProfileInit {
   switch (profile.kind) {
     case 'undefined-port':
       return {};
     case 'unknown':
-      return { opaqueProtocol: profile.isOpaque, retryBudget: RETRY_BUDGET };
+      return { opaqueProtocol: profile.isOpaque, retryBudget: RETRY_BUDGET_DEFAULT };
     case 'endpoint': {
       const { endpoint } = profile;
       const labels: Record<string, string> = endpoint.workload ? { namespace: endpoint.workload.namespace } : {};
       return {
         opaqueProtocol: profile.isOpaque,
-        retryBudget: RETRY_BUDGET,
+        retryBudget: RETRY_BUDGET_DEFAULT,
         endpoint: toWeightedAddr(endpoint, clientZone, labels),
         parentRef: toResourceRef(endpoint, endpoint.port),
       };
@@ -60,8 +58,9 @@ export function toProfile(profile: Profile, clientZone: string | undefined): Pro
       return {
         fullyQualifiedName: profile.fullName,
         opaqueProtocol: profile.isOpaque,
-        retryBudget: RETRY_BUDGET,
+        retryBudget: RETRY_BUDGET_DEFAULT,
         parentRef: coreMetadata('Service', profile.service, profile.port),
+        ...(profile.profile ? toProfileRoutes(profile.profile, profile.port, clusterDomain) : {}),
       };
   }
 }
