@@ -6,9 +6,11 @@
 mod authorization;
 mod await_ready;
 mod balancing;
+mod breakers;
 mod control_plane;
 mod edges;
 mod features;
+mod hashing;
 mod init;
 mod mesh;
 mod scaling;

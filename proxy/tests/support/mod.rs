@@ -7,4 +7,5 @@ pub mod isolation;
 pub mod network;
 pub mod policy;
 pub mod proxy;
+pub mod replica;
 mod topic;

@@ -3,7 +3,7 @@
 use linkerd2_proxy_api::{
     meta,
     outbound::{
-        Backend, HttpRoute, OpaqueRoute, OutboundPolicy, ProxyProtocol, Queue,
+        Backend, ExponentialBackoff, FailureAccrual, HttpRoute, OpaqueRoute, OutboundPolicy, ProxyProtocol, Queue,
         backend::{
             self, BalanceP2c, EndpointDiscovery,
             balance_p2c::{Load, PeakEwma},
@@ -14,7 +14,7 @@ use linkerd2_proxy_api::{
     },
 };
 
-fn ms(ms: i32) -> Option<prost_types::Duration> {
+pub fn ms(ms: i32) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds: i64::from(ms / 1000), nanos: ms % 1000 * 1_000_000 })
 }
 
@@ -67,4 +67,37 @@ pub fn detected(path: &str, rule: http_route::Rule) -> OutboundPolicy {
         http2: Some(Http2 { routes: http(), failure_accrual: None }),
     };
     OutboundPolicy { protocol: Some(ProxyProtocol { kind: Some(Kind::Detect(detect)) }), metadata: named("web") }
+}
+
+/// The same as `balanced`, with breakers.
+pub fn broken(path: &str, failure_accrual: FailureAccrual) -> OutboundPolicy {
+    let mut policy = balanced(path);
+    if let Some(Kind::Detect(detect)) = policy.protocol.as_mut().and_then(|p| p.kind.as_mut()) {
+        detect.http1.as_mut().unwrap().failure_accrual = Some(failure_accrual);
+        detect.http2.as_mut().unwrap().failure_accrual = Some(failure_accrual);
+    }
+    policy
+}
+
+pub fn backoff(min_ms: i32, max_ms: i32) -> Option<ExponentialBackoff> {
+    let (min_backoff, max_backoff) = (ms(min_ms), ms(max_ms));
+    Some(ExponentialBackoff { min_backoff, max_backoff, jitter_ratio: 0.0, respect_retry_after_hint: false })
+}
+
+/// Changes every balancer of a policy's HTTP routes.
+pub fn balancers(policy: &mut OutboundPolicy, change: impl Fn(&mut BalanceP2c)) {
+    let Some(Kind::Detect(detect)) = policy.protocol.as_mut().and_then(|p| p.kind.as_mut()) else { return };
+    let routes =
+        detect.http1.iter_mut().flat_map(|h| &mut h.routes).chain(detect.http2.iter_mut().flat_map(|h| &mut h.routes));
+    for rule in routes.flat_map(|route| &mut route.rules) {
+        if let Some(http_route::distribution::Kind::FirstAvailable(first)) =
+            rule.backends.as_mut().and_then(|d| d.kind.as_mut())
+        {
+            for backend in first.backends.iter_mut().filter_map(|b| b.backend.as_mut()) {
+                if let Some(backend::Kind::Balancer(balancer)) = &mut backend.kind {
+                    change(balancer);
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,104 @@
+//! Requests with the same key go to the same endpoint, from every worker of every proxy.
+
+use crate::{
+    breakers::plain,
+    isolated,
+    mesh::BOT,
+    support::{
+        control_plane::ControlPlane,
+        network::{Network, Pod},
+        policy,
+        proxy::Proxy,
+        replica::{Behaviour, Replica, ask},
+    },
+};
+use prost::Message;
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use tulle_proxy::control::overlay;
+
+const SERVICE: &str = "10.96.0.1:80";
+const PATH: &str = "web.test.svc.cluster.local:80";
+const KEYS: usize = 60;
+
+/// The policy with a key, as bytes.
+fn keyed(source: overlay::HashSource, load_factor: f64) -> Vec<u8> {
+    let hash = Some(overlay::HashKey { source: Some(source) });
+    let balancers = vec![overlay::Balancer { path: PATH.into(), hash, load_factor }];
+    let ours = overlay::OutboundPolicy { balancers, ..Default::default() };
+    [policy::balanced(PATH).encode_to_vec(), ours.encode_to_vec()].concat()
+}
+
+/// Which replica answers each key.
+async fn places(client: &Pod) -> HashMap<usize, String> {
+    let heads = (0..KEYS).map(|key| format!("GET /\nx-user: user-{key}")).collect();
+    let answers = ask(client, SERVICE.parse().unwrap(), heads).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    answers.into_iter().map(|answer| answer.body).enumerate().collect()
+}
+
+#[test]
+fn a_key_has_one_endpoint_for_all_proxies_and_moves_only_when_that_one_goes() {
+    isolated!(|| async {
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        control.set_garbage("OutboundPolicies/Watch", &keyed(overlay::HashSource::Header("x-user".into()), 8.0));
+        let mut replicas = Vec::new();
+        for _ in 0..4 {
+            replicas.push(Replica::start(&mut network).await);
+        }
+        let set = |replicas: &[Replica]| replicas.iter().map(|replica| plain(replica.addr)).collect();
+        control.set_endpoints(PATH, set(&replicas));
+        let (one, two) = (network.add_pod().await, network.add_pod().await);
+        let _first = Proxy::start(&one, &control, BOT, &[("CORES", "2")]).await;
+        let mut second = Proxy::start(&two, &control, BOT, &[]).await;
+        let before = places(&one).await;
+        assert_eq!(places(&one).await, before);
+        assert_eq!(places(&two).await, before);
+        for replica in &replicas {
+            let n = before.values().filter(|place| **place == replica.addr.to_string()).count();
+            assert!((4..30).contains(&n), "{n} of {KEYS} at {}", replica.addr);
+        }
+        let gone = replicas.pop().unwrap().addr.to_string();
+        control.set_endpoints(PATH, set(&replicas));
+        let members = "outbound_http_balancer_p2c_endpoints";
+        second.wait_for("the new set", async |proxy| proxy.metric(members, &[]).await == Some(3.0)).await;
+        let after = places(&two).await;
+        for (key, place) in &before {
+            assert_eq!(after[key] == *place, *place != gone, "{key}: {place} and then {}", after[key]);
+        }
+        assert_eq!(second.metric("outbound_http_balancer_p2c_updates_total", &["op=\"Remove\""]).await, Some(1.0));
+    });
+}
+
+#[test]
+fn one_key_alone_cannot_overload_its_endpoint() {
+    isolated!(|| async {
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        control.set_garbage("OutboundPolicies/Watch", &keyed(overlay::HashSource::SourceAddress(true), 1.25));
+        let replicas = [Replica::start(&mut network).await, Replica::start(&mut network).await];
+        for replica in &replicas {
+            replica.set(Behaviour { delay: Duration::from_millis(500), ..Behaviour::default() });
+        }
+        control.set_endpoints(PATH, replicas.iter().map(|replica| plain(replica.addr)).collect());
+        let client = network.add_pod().await;
+        let _proxy = Proxy::start(&client, &control, BOT, &[("CORES", "2")]).await;
+        let to: SocketAddr = SERVICE.parse().unwrap();
+        // One at a time they all go to one endpoint.
+        let alone = ask(&client, to, vec!["GET /".into(); 3]).await;
+        assert!(alone.iter().all(|answer| answer.body == alone[0].body), "{alone:?}");
+        replicas.iter().for_each(|replica| drop(replica.take_seen()));
+        let at_once: Vec<_> = (0..20)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { ask(&client, to, vec!["GET /".into()]).await })
+            })
+            .collect();
+        for asked in at_once {
+            assert_eq!(asked.await.unwrap()[0].status, 200);
+        }
+        let seen: Vec<_> = replicas.iter().map(|replica| replica.take_seen().len()).collect();
+        // 1.25 times the mean of ten, and a little for the order in which they came and went.
+        assert!(seen.iter().all(|n| (6..=14).contains(n)), "{seen:?}");
+    });
+}
