@@ -139,6 +139,12 @@ impl<P: Peer> Balancer<P> {
         }
     }
 
+    /// The endpoint at an address, unless it is gone or takes no requests now.
+    pub fn find(&self, addr: SocketAddr) -> Option<Picked<P>> {
+        let (members, now) = (self.lock().clone(), Instant::now());
+        members.iter().find(|m| m.addr == addr && m.is_open(now).is_ok())?.admit(now)
+    }
+
     /// Err: when the first endpoint may be tried again.
     fn try_pick(&self, key: Option<u64>, now: Instant) -> Result<Option<Picked<P>>, Instant> {
         for _ in 0..RACES_MAX {

@@ -72,6 +72,7 @@ impl Lookup {
         let policies = async {
             let hear = |h: Heard<OutboundPolicy, overlay::OutboundPolicy>| {
                 let decoded = decode::outbound::policy(h.message).and_then(|mut policy| {
+                    decode::http_rules::apply(&mut policy, &h.overlay.http_rules)?;
                     decode::hash::apply(&mut policy, &h.overlay.balancers)?;
                     Ok(policy)
                 });

@@ -1,6 +1,13 @@
 //! The one body type of the data path, whatever it comes from, with an observer for what is counted about it.
 
-use super::{access_log::AccessLog, error::BodyError, stats::Upload, track::Tracker};
+use super::{
+    access_log::AccessLog,
+    error::BodyError,
+    stats::Upload,
+    tape::{Held, Taped},
+    timeouts::{TimedOut, Watchdog},
+    track::Tracker,
+};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
@@ -9,6 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+#[derive(Default)]
 pub struct Body {
     kind: Kind,
     /// Told of the first data and of the end; absent on bodies that nobody counts.
@@ -19,7 +27,9 @@ pub struct Body {
     upload: Option<Arc<Upload>>,
 }
 
+#[derive(Default)]
 enum Kind {
+    #[default]
     Empty,
     Full(Bytes),
     Hyper(hyper::body::Incoming),
@@ -29,11 +39,13 @@ enum Kind {
         is_data_done: bool,
         _in_use: Option<Arc<()>>,
     },
+    Taped(Box<Taped>),
+    Held(Box<Held>),
 }
 
 impl Body {
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, tracker: None, log: None, upload: None }
+        Self::default()
     }
 
     pub fn h2(stream: h2::RecvStream) -> Self {
@@ -48,20 +60,43 @@ impl Body {
     fn from_h2(stream: h2::RecvStream, in_use: Option<Arc<()>>) -> Self {
         match stream.is_end_stream() {
             true => Self::empty(),
-            false => Self {
-                kind: Kind::H2 { stream, is_data_done: false, _in_use: in_use },
-                tracker: None,
-                log: None,
-                upload: None,
-            },
+            false => Kind::H2 { stream, is_data_done: false, _in_use: in_use }.into(),
         }
     }
 
     pub fn hyper(incoming: hyper::body::Incoming) -> Self {
         match incoming.is_end_stream() {
             true => Self::empty(),
-            false => Self { kind: Kind::Hyper(incoming), tracker: None, log: None, upload: None },
+            false => Kind::Hyper(incoming).into(),
         }
+    }
+
+    pub fn taped(taped: Taped) -> Self {
+        Kind::Taped(Box::new(taped)).into()
+    }
+
+    pub fn held(held: Held) -> Self {
+        if held.is_end_stream() { Self::empty() } else { Kind::Held(Box::new(held)).into() }
+    }
+
+    /// Whether the time of the stream is over that this body is the response of; for whoever cannot send more of it.
+    pub fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
+        let Some(watchdog) = self.watchdog() else { return Poll::Pending };
+        let why = ready!(watchdog.poll(cx));
+        if let Some(mut tracker) = self.tracker.take() {
+            tracker.fail(&BodyError::TimedOut(why));
+        }
+        Poll::Ready(why)
+    }
+
+    fn watchdog(&mut self) -> Option<&mut Watchdog> {
+        self.tracker.as_mut()?.watchdog.as_deref_mut()
+    }
+
+    /// Ends a body whose time is over.
+    fn time_out(&mut self, why: TimedOut) -> Option<Result<Frame<Bytes>, BodyError>> {
+        self.kind = Kind::Empty;
+        Some(Err(BodyError::TimedOut(why)))
     }
 
     /// The tracker is told at once if there is nothing to wait for.
@@ -111,14 +146,21 @@ impl Body {
                     Err(error) => Poll::Ready(Some(Err(error.into()))),
                 }
             }
+            Kind::Taped(taped) => taped.poll_frame(cx),
+            Kind::Held(held) => held.poll_frame(cx),
         }
+    }
+}
+
+impl From<Kind> for Body {
+    fn from(kind: Kind) -> Self {
+        Self { kind, ..Self::default() }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
-        Self { kind, tracker: None, log: None, upload: None }
+        if bytes.is_empty() { Self::empty() } else { Kind::Full(bytes).into() }
     }
 }
 
@@ -128,7 +170,18 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = ready!(this.poll_kind(cx));
+        let frame = match (this.poll_kind(cx), this.watchdog()) {
+            (Poll::Ready(frame), None) => frame,
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(watchdog)) => {
+                let why = ready!(watchdog.poll(cx));
+                this.time_out(why)
+            }
+            (Poll::Ready(frame), Some(watchdog)) => match watchdog.touch() {
+                Some(why) if matches!(frame, Some(Ok(_))) => this.time_out(why),
+                _ => frame,
+            },
+        };
         if let (Some(log), Some(Ok(frame))) = (&mut this.log, &frame) {
             log.data(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -189,6 +242,8 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Hyper(incoming) => incoming.size_hint(),
             Kind::H2 { .. } => SizeHint::default(),
+            Kind::Taped(taped) => taped.body().size_hint(),
+            Kind::Held(held) => held.bytes().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }
@@ -200,6 +255,8 @@ impl Kind {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Hyper(incoming) => incoming.is_end_stream(),
             Self::H2 { stream, .. } => stream.is_end_stream(),
+            Self::Taped(taped) => taped.body().is_end_stream(),
+            Self::Held(held) => held.is_end_stream(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with a request, and the answer to it: one table for both directions.
 
-use super::Body;
+use super::{Body, timeouts::TimedOut};
 use crate::{BoxError, transport::connect::ConnectError};
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use std::{error::Error as _, fmt, io};
@@ -42,6 +42,8 @@ pub enum Error {
         location: HeaderValue,
     },
     InvalidPolicy(Box<str>),
+    /// A time that the route gives was over.
+    TimedOut(TimedOut),
 }
 
 /// Why a body ended early.
@@ -49,6 +51,7 @@ pub enum Error {
 pub enum BodyError {
     H2(h2::Error),
     Hyper(hyper::Error),
+    TimedOut(TimedOut),
     Other(BoxError),
 }
 
@@ -70,7 +73,7 @@ impl BodyError {
                 }
                 None
             }
-            Self::Other(_) => None,
+            Self::TimedOut(_) | Self::Other(_) => None,
         }
     }
 
@@ -85,6 +88,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::H2(error) => error.fmt(f),
             Self::Hyper(error) => error.fmt(f),
+            Self::TimedOut(why) => why.fmt(f),
             Self::Other(error) => error.fmt(f),
         }
     }
@@ -95,6 +99,7 @@ impl std::error::Error for BodyError {
         match self {
             Self::H2(error) => Some(error),
             Self::Hyper(error) => Some(error),
+            Self::TimedOut(_) => None,
             Self::Other(error) => Some(&**error),
         }
     }
@@ -135,6 +140,7 @@ impl fmt::Display for Error {
             Self::Injected { message, .. } | Self::InjectedGrpc { message, .. } => f.write_str(message),
             Self::Redirect { .. } => f.write_str("redirected"),
             Self::InvalidPolicy(message) => write!(f, "invalid policy: {message}"),
+            Self::TimedOut(why) => why.fmt(f),
         }
     }
 }
@@ -175,12 +181,21 @@ impl Error {
             Self::InjectedGrpc { code, .. } => answer(StatusCode::OK, *code, false),
             Self::Redirect { status, .. } => answer(*status, NOT_FOUND, false),
             Self::InvalidPolicy(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, true),
+            Self::TimedOut(why) => {
+                answer(StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED, matches!(why, TimedOut::Profile))
+            }
         }
     }
 
     /// Whether the endpoint that was asked is to blame.
     pub fn is_endpoints(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Upstream(_))
+    }
+
+    /// The HTTP status and the gRPC code that it is answered with.
+    pub fn statuses(&self) -> (u16, u16) {
+        let answer = self.answer();
+        (answer.status.as_u16(), answer.grpc)
     }
 
     /// The value of the `error` label of `*_http_errors_total`; `None` for answers that are no failures of the proxy.
@@ -196,6 +211,7 @@ impl Error {
             Self::RequiredIdentity => "identity required",
             Self::GatewayLoop => "gateway loop",
             Self::NoBackend | Self::InvalidPolicy(_) => "unexpected",
+            Self::TimedOut(_) => "response timeout",
             _ => return None,
         })
     }
@@ -251,7 +267,8 @@ pub fn grpc_trailers(error: &BodyError) -> Option<http::HeaderMap> {
         return None;
     }
     let mut trailers = http::HeaderMap::with_capacity(2);
-    trailers.insert(GRPC_STATUS.clone(), HeaderValue::from(UNAVAILABLE));
+    let code = if matches!(error, BodyError::TimedOut(_)) { DEADLINE_EXCEEDED } else { UNAVAILABLE };
+    trailers.insert(GRPC_STATUS.clone(), HeaderValue::from(code));
     Some(trailers)
 }
 
@@ -288,6 +305,8 @@ mod tests {
             (Error::RateLimited, 429, "8", false),
             (Error::GatewayLoop, 508, "10", true),
             (Error::InvalidPolicy("x".into()), 500, "13", true),
+            (Error::TimedOut(TimedOut::Request), 504, "4", false),
+            (Error::TimedOut(TimedOut::Profile), 504, "4", true),
         ];
         for (error, status, grpc, close) in table {
             let label = format!("{error:?}");
@@ -322,6 +341,7 @@ mod tests {
                 Self::Unauthorized => Self::Unauthorized,
                 Self::RateLimited => Self::RateLimited,
                 Self::GatewayLoop => Self::GatewayLoop,
+                Self::TimedOut(why) => Self::TimedOut(*why),
                 _ => Self::InvalidPolicy("x".into()),
             }
         }

@@ -156,7 +156,8 @@ fn has_upgrade(request: &Request<Body>) -> bool {
     request.headers().contains_key(http::header::UPGRADE)
 }
 
-fn copy_head(request: &Request<Body>) -> Box<Request<Body>> {
+/// The same request without its body.
+pub fn copy_head(request: &Request<Body>) -> Box<Request<Body>> {
     let mut copy = Box::new(Request::new(Body::empty()));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

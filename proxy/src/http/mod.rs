@@ -19,6 +19,8 @@ pub mod send;
 
 pub mod access_log;
 pub mod stats;
+pub mod tape;
+pub mod timeouts;
 pub mod track;
 
 pub use body::Body;

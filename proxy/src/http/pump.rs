@@ -8,7 +8,7 @@ use http_body::Body as _;
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 pub struct Pump {
@@ -53,7 +53,12 @@ impl Pump {
     fn until_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PumpError>> {
         match self.stream.poll_reset(cx) {
             Poll::Ready(_) => Poll::Ready(Err(PumpError::Peer)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                // While the peer takes nothing, nothing is read that would notice that time is over.
+                let _ = ready!(self.body.poll_timeout(cx));
+                self.stream.send_reset(Reason::CANCEL);
+                Poll::Ready(Err(PumpError::Body))
+            }
         }
     }
 }

@@ -5,9 +5,13 @@ use super::{Body, classify::Class};
 use crate::metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry};
 use http_body::Body as _;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
+use tokio::time::Instant;
 
 static REQUESTS: Family = Family::counter("request_total", "Total count of HTTP requests.");
 static RESPONSES: Family = Family::counter("response_total", "Total count of HTTP responses.");
@@ -128,21 +132,31 @@ impl StreamStats {
 pub struct Upload {
     stats: Arc<StreamStats>,
     ended: OnceLock<Instant>,
+    /// Where idle streams are ended: when there last was some of it, in nanoseconds since the other.
+    moved: Option<(Instant, AtomicU64)>,
 }
 
 impl Upload {
     /// None for a request without a body, which has ended when it begins.
-    pub fn of(body: &mut Body, stats: &Arc<StreamStats>) -> Option<Arc<Self>> {
+    pub fn of(body: &mut Body, stats: &Arc<StreamStats>, is_watched: bool) -> Option<Arc<Self>> {
         if body.is_end_stream() {
             return None;
         }
-        let upload = Arc::new(Self { stats: stats.clone(), ended: OnceLock::new() });
+        let upload = Arc::new(Self::new(stats.clone(), is_watched));
         body.set_upload(upload.clone());
         Some(upload)
     }
 
+    fn new(stats: Arc<StreamStats>, is_watched: bool) -> Self {
+        let moved = is_watched.then(|| (Instant::now(), AtomicU64::new(0)));
+        Self { stats, ended: OnceLock::new(), moved }
+    }
+
     pub fn data(&self, bytes: usize) {
         self.stats.frames.observe_bytes(bytes);
+        if let Some((began, moved)) = &self.moved {
+            moved.store(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        }
     }
 
     pub fn end(&self) {
@@ -152,6 +166,27 @@ impl Upload {
     /// How long ago the request ended; zero when it goes on.
     pub fn elapsed(&self) -> Duration {
         self.ended.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// When it ended.
+    pub fn ended(&self) -> Option<Instant> {
+        self.ended.get().copied()
+    }
+
+    /// When there last was something of it, its end included; only where that is watched.
+    pub fn moved(&self) -> Option<Instant> {
+        let (began, moved) = self.moved.as_ref()?;
+        let moved = *began + Duration::from_nanos(moved.load(Relaxed));
+        Some(self.ended().map_or(moved, |ended| ended.max(moved)))
+    }
+
+    #[cfg(test)]
+    pub fn for_test() -> Arc<Self> {
+        static TIMES: Family = Family::histogram("times", "Times.", LATENCY_MS);
+        static FRAMES: Family = Family::histogram("frames", "Frames.", LATENCY_MS);
+        let families = StreamFamilies { duration: &TIMES, statuses: None, frames: &FRAMES };
+        let registry = Registry::new(Duration::from_secs(1));
+        Arc::new(Self::new(StreamStats::new(&registry, Labels::new(), false, &families), true))
     }
 }
 

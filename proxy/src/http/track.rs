@@ -7,6 +7,7 @@ use super::{
     h1_client::Lease,
     retry_after::retry_after,
     stats::{RequestStats, StreamStats, Upload},
+    timeouts::Watchdog,
 };
 use crate::balance::{Outcome, Pending, Permit};
 use http::HeaderMap;
@@ -32,6 +33,10 @@ pub struct Tracker {
     pub lease: Option<Lease>,
     /// Whether a break is told to a gRPC client by trailers.
     pub rescues_grpc: bool,
+    /// Where the route limits the time of its streams.
+    pub watchdog: Option<Box<Watchdog>>,
+    /// When the request began, whose first attempts may have been others.
+    pub stream_started: Instant,
     has_begun: bool,
     is_done: bool,
 }
@@ -50,6 +55,8 @@ impl Tracker {
             permit: None,
             lease: None,
             rescues_grpc: false,
+            watchdog: None,
+            stream_started: started,
             has_begun: false,
             is_done: false,
         }
@@ -105,6 +112,15 @@ impl Tracker {
         if self.rescues_grpc { grpc_trailers(error) } else { None }
     }
 
+    /// Counts the response of an attempt that another one follows: the stream goes on, this response does not.
+    pub fn discard(mut self, trailers: Option<&HeaderMap>) {
+        self.streams[0] = None;
+        let code = trailers.and_then(grpc_status).or(self.grpc_status);
+        let class = self.classifier.end(code);
+        self.judge(self.classifier.outcome(class), trailers);
+        self.finish(class, "");
+    }
+
     fn finish(&mut self, class: super::classify::Class, error: &'static str) {
         if self.is_done {
             return;
@@ -117,7 +133,7 @@ impl Tracker {
         let elapsed = self.started.elapsed();
         let [stream, response] = &self.streams;
         if let Some(stream) = stream {
-            stream.end(elapsed, self.status, class, error);
+            stream.end(self.stream_started.elapsed(), self.status, class, error);
         }
         if let Some(response) = response {
             let elapsed = self.upload.as_ref().map_or(elapsed, |upload| upload.elapsed());
@@ -135,6 +151,9 @@ impl Drop for Tracker {
 
 /// The `error` label of route families.
 pub fn error_label(error: &BodyError) -> &'static str {
+    if let BodyError::TimedOut(why) = error {
+        return why.label();
+    }
     match error.reason() {
         Some(h2::Reason::CANCEL) => "CANCEL",
         Some(h2::Reason::REFUSED_STREAM) => "REFUSED",

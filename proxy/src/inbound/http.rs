@@ -175,7 +175,7 @@ impl HttpService {
         counters.stats.request();
         counters.requests.incr();
         let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
-        let upload = Upload::of(request.body_mut(), &counters.streams);
+        let upload = Upload::of(request.body_mut(), &counters.streams, false);
         let sent = if form.version == Version::HTTP_2 {
             self.app.http2.send(&self.app.connector, request).await.map(|response| (response, None))
         } else {

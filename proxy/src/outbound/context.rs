@@ -1,6 +1,6 @@
 //! What all outbound connections share.
 
-use super::backend::Pools;
+use super::{backend::Pools, budget::Budgets, mirror, session::SessionKey};
 use crate::{
     config::{self, Config},
     control::{Control, identity::Identity},
@@ -22,6 +22,10 @@ pub struct Context {
     pub orig_dst: Arc<dyn OriginalDst>,
     pub(super) in_flight: InFlight,
     pub(super) pools: Pools,
+    pub(super) budgets: Budgets,
+    /// Copies of requests.
+    pub(super) mirrors: InFlight,
+    pub(super) session_key: SessionKey,
 }
 
 impl Context {
@@ -38,7 +42,18 @@ impl Context {
         orig_dst: Arc<dyn OriginalDst>,
     ) -> Arc<Self> {
         let in_flight = InFlight::new(config.outbound.common.max_in_flight);
-        Arc::new(Self { config, control, identity, metrics, orig_dst, in_flight, pools: Pools::default() })
+        Arc::new(Self {
+            session_key: SessionKey::of(&config.identity.trust_anchors_pem),
+            config,
+            control,
+            identity,
+            metrics,
+            orig_dst,
+            in_flight,
+            pools: Pools::default(),
+            budgets: Budgets::default(),
+            mirrors: InFlight::new(mirror::IN_FLIGHT_MAX),
+        })
     }
 
     pub(super) fn direction(&self) -> &config::Direction {

@@ -20,14 +20,18 @@ use crate::{
         filters, headers,
         retry_after::retry_after,
         server::Service,
-        stats::Upload,
+        stats::{StreamStats, Upload},
         track::{Tracker, error_label},
         upgrade::{self, Upgrade},
     },
     transport::detect::HttpVersion,
 };
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 
@@ -44,17 +48,25 @@ pub struct HttpService {
 }
 
 /// What a request is about, besides its head.
-struct Exchange<'a> {
-    asked: Asked,
-    is_grpc: bool,
-    started: Instant,
-    policy: &'a HttpPolicy,
-    rule: &'a HttpRule,
-    found: Found,
+pub(super) struct Exchange<'a> {
+    pub asked: Asked,
+    pub is_grpc: bool,
+    pub started: Instant,
+    pub policy: &'a HttpPolicy,
+    pub rule: &'a HttpRule,
+    pub found: Found,
     /// None when the request has no body.
-    upload: Option<Arc<Upload>>,
+    pub upload: Option<Arc<Upload>>,
     /// The application's address.
     client: IpAddr,
+}
+
+/// An endpoint's response, which is not the application's yet.
+pub(super) struct Answered<'a> {
+    pub response: Response<Body>,
+    pub tracker: Box<Tracker>,
+    pub backend: &'a HttpBackend,
+    pub endpoint: SocketAddr,
 }
 
 impl HttpService {
@@ -96,7 +108,7 @@ impl HttpService {
         {
             request.headers_mut().insert(L5D_DST_CANONICAL.clone(), logical);
         }
-        let upload = Upload::of(request.body_mut(), &rule.stats);
+        let upload = Upload::of(request.body_mut(), &rule.stats, rule.watches_progress());
         let exchange = Exchange { asked, is_grpc, started, policy, rule, found, upload, client: self.client };
         let response = exchange.run(request, upgrade).await;
         drop(permit);
@@ -119,53 +131,87 @@ impl Service for HttpService {
     }
 }
 
-impl Exchange<'_> {
-    async fn run(&self, mut request: Box<Request<Body>>, upgrade: Option<Upgrade>) -> Result<Response<Body>, Error> {
+impl<'a> Exchange<'a> {
+    async fn run(
+        &self,
+        mut request: Box<Request<Body>>,
+        mut upgrade: Option<Upgrade>,
+    ) -> Result<Response<Body>, Error> {
+        if let Some(plan) = &self.rule.plan {
+            return Box::pin(self.run_planned(plan, request, upgrade)).await;
+        }
         filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)?;
         let backend = self.rule.backends.choose().ok_or(Error::NoBackend)?;
         filters::apply_request(&backend.filters, &mut request, self.found.prefix_len)?;
-        backend.requests.incr();
-        match self.send(backend, request, upgrade).await {
-            Ok(mut response) => {
-                filters::apply_response(&backend.filters, &mut response);
-                filters::apply_response(&self.policy.filters, &mut response);
-                Ok(response)
-            }
+        match self.send(backend, None, request, upgrade.as_mut()).await {
+            Ok(answered) => Ok(self.settle(answered)),
             Err(error) => {
-                let word = match &error {
-                    Error::FailFast => "FAIL_FAST",
-                    Error::LoadShed => "LOAD_SHED",
-                    Error::Upstream(error) => error_label(error),
-                    Error::Connect(_) => "IO",
-                    _ => "UNKNOWN",
-                };
-                let class = Class { is_success: false, grpc_status: None, is_error: true };
-                for stats in [&self.rule.stats, &backend.stats] {
-                    stats.end(self.started.elapsed(), 0, class, word);
-                }
+                self.count_error(&self.rule.stats, &error);
                 Err(error)
             }
         }
     }
 
-    /// Sends the request to an endpoint, and to another one as long as none has seen it.
-    async fn send(
+    /// Counts a stream that ends without a response.
+    pub(super) fn count_error(&self, stats: &StreamStats, error: &Error) {
+        let word = match error {
+            Error::FailFast => "FAIL_FAST",
+            Error::LoadShed => "LOAD_SHED",
+            Error::Upstream(error) => error_label(error),
+            Error::Connect(_) => "IO",
+            Error::TimedOut(why) => why.label(),
+            _ => "UNKNOWN",
+        };
+        stats.end(self.started.elapsed(), 0, Class { is_success: false, grpc_status: None, is_error: true }, word);
+    }
+
+    /// Sends on the response that the application gets.
+    pub(super) fn settle(&self, answered: Answered<'_>) -> Response<Body> {
+        let Answered { mut response, tracker, backend, .. } = answered;
+        response.body_mut().set_tracker(tracker);
+        filters::apply_response(&backend.filters, &mut response);
+        filters::apply_response(&self.policy.filters, &mut response);
+        response
+    }
+
+    /// Sends the request to an endpoint of a backend, and counts that.
+    pub(super) async fn send(
         &self,
-        backend: &HttpBackend,
+        backend: &'a HttpBackend,
+        picked: Option<Picked<HttpEndpoint>>,
+        request: Box<Request<Body>>,
+        upgrade: Option<&mut Upgrade>,
+    ) -> Result<Answered<'a>, Error> {
+        backend.requests.incr();
+        let answered = self.send_to(backend, picked, request, upgrade).await;
+        if let Err(error) = &answered {
+            self.count_error(&backend.stats, error);
+        }
+        answered
+    }
+
+    /// Sends the request to an endpoint, and to another one as long as none has seen it.
+    async fn send_to(
+        &self,
+        backend: &'a HttpBackend,
+        mut picked: Option<Picked<HttpEndpoint>>,
         mut request: Box<Request<Body>>,
-        mut upgrade: Option<Upgrade>,
-    ) -> Result<Response<Body>, Error> {
+        mut upgrade: Option<&mut Upgrade>,
+    ) -> Result<Answered<'a>, Error> {
         let mut unseen = 0;
         let key = backend.hash.as_ref().and_then(|hash| hash_key(&hash.source, &request, self.client));
         loop {
-            let mut picked = match backend.to.pick(key, self.started).await {
-                Ok(picked) => picked.ok_or(Error::NoBackend)?,
-                Err(PickError::FailFast) => return Err(Error::FailFast),
-                Err(PickError::Full) => return Err(Error::LoadShed),
+            let mut picked = match picked.take() {
+                Some(picked) => picked,
+                None => match backend.to.pick(key, self.started).await {
+                    Ok(picked) => picked.ok_or(Error::NoBackend)?,
+                    Err(PickError::FailFast) => return Err(Error::FailFast),
+                    Err(PickError::Full) => return Err(Error::LoadShed),
+                },
             };
             let sent_at = Instant::now();
             let pending = picked.load.begin(sent_at);
-            match picked.peer.send(request, self.asked, upgrade.as_mut()).await {
+            match picked.peer.send(request, self.asked, upgrade.as_deref_mut()).await {
                 Ok(sent) => {
                     picked.connected();
                     return Ok(self.finish(backend, picked, sent, pending, sent_at));
@@ -196,12 +242,12 @@ impl Exchange<'_> {
 
     fn finish(
         &self,
-        backend: &HttpBackend,
+        backend: &'a HttpBackend,
         mut picked: Picked<HttpEndpoint>,
         sent: Sent,
         pending: Pending,
         sent_at: Instant,
-    ) -> Response<Body> {
+    ) -> Answered<'a> {
         let Sent { mut response, lease, closes_client } = sent;
         let status = response.status();
         picked.peer.stats.request();
@@ -235,8 +281,8 @@ impl Exchange<'_> {
         tracker.pending = Some(pending);
         tracker.lease = lease;
         tracker.rescues_grpc = self.is_grpc;
-        response.body_mut().set_tracker(Box::new(tracker));
-        response
+        tracker.stream_started = self.started;
+        Answered { response, tracker: Box::new(tracker), backend, endpoint: picked.addr }
     }
 }
 

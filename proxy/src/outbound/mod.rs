@@ -11,12 +11,19 @@ mod hash_key;
 mod http;
 mod router;
 
+mod attempts;
+mod budget;
+mod mirror;
+mod plan;
+mod session;
+
 mod opaque;
 
 mod named;
 
 mod metrics;
 mod metrics_balancer;
+mod metrics_plan;
 
 pub use context::Context;
 pub use named::{Named, NamedDestination};

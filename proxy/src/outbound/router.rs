@@ -5,6 +5,8 @@ use super::{
     backend::{BackendRef, BalancerKind},
     endpoint::{HttpEndpoint, TcpEndpoint},
     metrics::{self, route_families},
+    mirror::Mirror,
+    plan::Plan,
     target::Worker,
 };
 use crate::{
@@ -22,6 +24,7 @@ use crate::{
     transport::detect::HttpVersion,
 };
 use std::{
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -45,10 +48,15 @@ pub struct HttpRoutes {
 pub struct HttpRule {
     pub backends: Choice<HttpBackend>,
     pub stats: Arc<StreamStats>,
+    /// What only some rules ask for.
+    pub plan: Option<Box<Plan>>,
 }
 
 pub struct HttpBackend {
+    /// The same for the same backend in every proxy.
+    pub id: u32,
     pub to: To<HttpEndpoint>,
+    pub mirrors: Vec<Arc<Mirror>>,
     /// What requests are spread over endpoints by, if not by load.
     pub hash: Option<Arc<Hash>>,
     pub filters: Vec<Filter>,
@@ -97,7 +105,7 @@ impl Router {
             }
             _ => return None,
         };
-        cell.get_or_init(|| http.map(|http| HttpRoutes::new(worker, &self.policy.parent, http))).as_ref()
+        cell.get_or_init(|| http.map(|http| HttpRoutes::new(worker, &self.policy, http))).as_ref()
     }
 
     /// The rules for connections, in the order of the policy's routes.
@@ -127,10 +135,11 @@ impl Router {
 }
 
 impl HttpRoutes {
-    fn new(worker: &Arc<Worker>, parent: &Arc<Meta>, http: &Http) -> Self {
+    fn new(worker: &Arc<Worker>, Policy { parent, logical, .. }: &Policy, http: &Http) -> Self {
+        let logical = logical.as_ref();
         let rules_of = |route: &Route<HttpPolicy>| {
             let accrual = http.failure_accrual.as_ref();
-            let rule = |policy: &HttpPolicy| HttpRule::new(worker, parent, &route.meta, policy, accrual);
+            let rule = |policy: &HttpPolicy| HttpRule::new(worker, parent, &route.meta, policy, accrual, logical);
             route.rules.iter().map(|r| rule(&r.policy)).collect()
         };
         Self {
@@ -149,6 +158,7 @@ impl HttpRule {
         route: &Arc<Meta>,
         policy: &HttpPolicy,
         accrual: Option<&Arc<FailureAccrual>>,
+        logical: Option<&Arc<str>>,
     ) -> Self {
         let registry = &worker.context.metrics;
         let families = route_families(policy.is_grpc);
@@ -157,6 +167,8 @@ impl HttpRule {
             let labels =
                 parent.parent_labels().join(&route.route_labels()).join(&backend.backend.meta.backend_labels());
             HttpBackend {
+                id: backend_id(&backend.backend),
+                mirrors: Mirror::all(worker, parent, route, policy.is_grpc, &backend.mirrors),
                 to: To::http(worker, parent, &backend.backend, accrual),
                 hash: backend.backend.hash().cloned(),
                 filters: backend.filters.clone(),
@@ -165,8 +177,28 @@ impl HttpRule {
             }
         });
         let labels = metrics::route_histogram_labels(parent, route);
-        Self { backends, stats: stats(labels, &families.stream) }
+        let has_mirrors = backends.iter().any(|backend| !backend.mirrors.is_empty());
+        let plan = Plan::new(worker, parent, route, policy, logical, has_mirrors);
+        Self { backends, stats: stats(labels, &families.stream), plan }
     }
+
+    pub fn watches_progress(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.watches_progress())
+    }
+}
+
+impl HttpBackend {
+    /// Whether a request would find an endpoint, as far as is known.
+    pub fn can_be_tried(&self) -> bool {
+        self.to.is_available()
+    }
+}
+
+/// FNV-1a over what names a backend.
+fn backend_id(backend: &Backend) -> u32 {
+    let Meta { group, kind, namespace, name, port, .. } = &*backend.meta;
+    let name = format!("{group}/{kind}/{namespace}/{name}:{port}");
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 impl To<HttpEndpoint> {
@@ -230,6 +262,15 @@ impl<P: Peer> To<P> {
         }
     }
 
+    /// The endpoint at an address, if it is there and takes requests.
+    pub fn find(&self, addr: SocketAddr) -> Option<Picked<P>> {
+        match self {
+            Self::Balancer(balancer) => balancer.find(addr),
+            Self::Forward(member) => (member.addr == addr).then(|| Picked::only(member.clone())),
+            Self::Nowhere => None,
+        }
+    }
+
     pub fn is_balanced(&self) -> bool {
         matches!(self, Self::Balancer(_))
     }
@@ -249,6 +290,17 @@ impl Available for HttpBackend {
 impl Available for ConnectionBackend {
     fn is_available(&self) -> bool {
         self.to.is_available()
+    }
+}
+
+impl<B> Choice<B> {
+    pub fn iter(&self) -> impl Iterator<Item = &B> {
+        let (first, random): (&[B], &[(B, u64)]) = match self {
+            Self::None => (&[], &[]),
+            Self::First(list) => (list, &[]),
+            Self::Random(list) => (&[], list),
+        };
+        first.iter().chain(random.iter().map(|(backend, _)| backend))
     }
 }
 

@@ -2,7 +2,7 @@
 //! balancers, and the connections behind these, kept for a while after the last user.
 
 use super::{
-    backend::{BackendRef, BalancerKey},
+    backend::{BackendRef, BalancerKey, BalancerKind},
     context::Context,
     endpoint::{HttpEndpoint, TcpEndpoint},
     metrics::{self, ErrorCounters},
@@ -12,7 +12,10 @@ use crate::{
     balance::{Balancer, Peer, Pool},
     control::{
         Destination, DiscoveryError, OutboundTarget,
-        model::{Endpoint, outbound::Policy},
+        model::{
+            Endpoint, Meta,
+            outbound::{Backend, Policy},
+        },
     },
     idle_cache::IdleCache,
     transport::sensor::TransportMetrics,
@@ -73,6 +76,11 @@ impl Worker {
         let context = self.context.clone();
         let authority = backend.path();
         self.balancer(&self.http, backend, move |endpoint| HttpEndpoint::new(&context, endpoint, Some(&authority)))
+    }
+
+    /// The balancer of a backend that no route has as its own.
+    pub fn http_balancer_of(self: &Arc<Self>, parent: &Arc<Meta>, backend: &Backend) -> Arc<Balancer<HttpEndpoint>> {
+        self.http_balancer(&BackendRef { kind: BalancerKind::Http, parent, backend, accrual: None })
     }
 
     pub fn tcp_balancer(self: &Arc<Self>, backend: &BackendRef<'_>) -> Arc<Balancer<TcpEndpoint>> {

@@ -3,6 +3,7 @@
 mod endpoint;
 mod filter;
 pub mod hash;
+pub mod http_rules;
 pub mod inbound;
 pub mod outbound;
 pub mod profile;
