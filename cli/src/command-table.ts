@@ -35,6 +35,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'ask the control plane what it tells proxies',
     load: () => import('./commands/diagnostics.ts'),
   },
+  {
+    name: 'policy',
+    summary: 'suggest policies from traffic, and try them on it',
+    load: () => import('./commands/policy.ts'),
+  },
   { name: 'uninject', summary: 'take the proxy out of manifests', load: () => import('./commands/uninject.ts') },
   {
     name: 'version',

@@ -33,6 +33,17 @@ export async function scrapeWindow(client: Client, pods: readonly Pod[], windowM
   };
 }
 
+/** Of the meshed pods among `pods`: what they have counted since they started, or until it was forgotten. */
+export async function scrapeOnce(
+  client: Client,
+  pods: readonly Pod[],
+): Promise<{ scrapes: ProxyScrape[]; failed: MeshWindow['failed'] }> {
+  return scrapeAll(
+    client,
+    pods.filter((pod) => isMeshed(pod) && isAlive(pod)),
+  );
+}
+
 async function scrapeAll(client: Client, pods: readonly Pod[]) {
   const scrapes: ProxyScrape[] = [];
   const failed: MeshWindow['failed'] = [];

@@ -1,0 +1,83 @@
+/** `tulle policy suggest`: prints the policies that let in just the callers that proxies have seen. */
+import { DAEMON_SETS, DEPLOYMENTS, type KubeObject, MeshError, type ProxyScrape, STATEFUL_SETS } from '@tulle/api';
+import type { Client } from '@tulle/client';
+import { stringify } from 'yaml';
+import { type GlobalOptions, withClient } from '../globals.ts';
+import { belongsTo, listPods } from '../mesh/mesh-pods.ts';
+import { parseResources } from '../mesh/resource.ts';
+import { reportFailed, scrapeOnce } from '../mesh/scrape.ts';
+import { outputFormat, printDocuments } from '../output/documents.ts';
+import { type Suggestion, suggestPolicies } from './suggestion.ts';
+
+export interface SuggestOptions {
+  allNamespaces?: boolean;
+  output?: string;
+}
+
+export async function suggest(words: string[], globals: GlobalOptions, options: SuggestOptions): Promise<void> {
+  const format = outputFormat(options.output, ['yaml', 'json']);
+  const { suggestions, leftOut } = await withClient(globals, async (client) => {
+    const namespace = options.allNamespaces ? undefined : (globals.namespace ?? client.config.namespace);
+    const { scrapes, pods } = await scrapeResources(client, words, namespace);
+    return suggestPolicies({ scrapes, pods, selectors: await workloadSelectors(client, namespace) });
+  });
+  for (const text of leftOut) process.stderr.write(`‼ nothing suggested for ${text}\n`);
+  if (suggestions.length === 0) {
+    throw new MeshError(
+      'NOT_FOUND',
+      'no proxy of these has let anybody in lately: is there traffic, and are the pods in the mesh?',
+    );
+  }
+  const text =
+    format === 'json'
+      ? printDocuments(
+          suggestions.map(({ object }) => object),
+          'json',
+        )
+      : suggestions.map(document).join('');
+  process.stdout.write(text);
+}
+
+/** What the proxies of the resources (all of the namespace where none are named) have counted until now. */
+export async function scrapeResources(client: Client, words: readonly string[], namespace: string | undefined) {
+  const pods = await listPods(client, namespace);
+  const resources = words.length > 0 ? parseResources(words) : [];
+  const objects = await Promise.all(
+    resources.map(async (resource) => {
+      const isNamespaced = resource.kind.namespaced && namespace !== undefined;
+      const { items } = await client.list<KubeObject>(resource.kind, isNamespaced ? { namespace } : {});
+      const named = items.filter(({ metadata }) => resource.name === undefined || metadata.name === resource.name);
+      if (resource.name && named.length === 0) {
+        throw new MeshError(
+          'NOT_FOUND',
+          `there is no ${resource.label} ${resource.name} in namespace ${namespace ?? 'any'}`,
+        );
+      }
+      return named.map((object) => ({ resource, object }));
+    }),
+  );
+  const chosen =
+    resources.length === 0
+      ? pods
+      : pods.filter((pod) => objects.flat().some(({ resource, object }) => belongsTo(pod, resource, object)));
+  const { scrapes, failed } = await scrapeOnce(client, chosen);
+  reportFailed(failed);
+  return { pods, scrapes: scrapes as ProxyScrape[] };
+}
+
+async function workloadSelectors(client: Client, namespace: string | undefined) {
+  const selectors = new Map<string, Record<string, string>>();
+  for (const kind of [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS]) {
+    const { items } = await client.list<KubeObject>(kind, namespace ? { namespace } : {});
+    for (const { metadata, spec } of items) {
+      const labels = spec?.selector?.matchLabels;
+      if (labels) selectors.set(`${metadata.namespace}/${kind.kind.toLowerCase()}/${metadata.name}`, labels);
+    }
+  }
+  return selectors;
+}
+
+function document({ object, notes }: Suggestion): string {
+  const comments = notes.map((note) => `# ${note}\n`).join('');
+  return `---\n${comments}${stringify(object, { lineWidth: 0, aliasDuplicateObjects: false })}`;
+}

@@ -1,0 +1,165 @@
+/**
+ * From callers that proxies have seen to the policies that let in just them: a Server for each port without one, and for
+ * each Server or route the identities that called it. Pure.
+ */
+import type { KubeObject, Pod, ProxyScrape } from '@tulle/api';
+import { addUp, portName, type SeenCaller, seenCallers, serviceAccountOf } from './seen-traffic.ts';
+
+export interface Suggestion {
+  object: KubeObject;
+  /** What stands above it, a line each. */
+  notes: string[];
+}
+
+export interface SuggestInput {
+  scrapes: readonly ProxyScrape[];
+  pods: readonly Pod[];
+  /** Labels that select the pods of a workload, by `namespace/kind/name`; pods of others are selected by their own labels. */
+  selectors: ReadonlyMap<string, Readonly<Record<string, string>>>;
+}
+
+const POLICY = 'policy.linkerd.io';
+/** Labels that come and go with the pods of one workload. */
+const PASSING_LABELS =
+  /^(pod-template-hash|pod-template-generation|controller-revision-hash|controller-uid|job-name|statefulset\.kubernetes\.io\/.*|apps\.kubernetes\.io\/pod-index|batch\.kubernetes\.io\/.*|linkerd\.io\/.*|topology\.kubernetes\.io\/.*)$/;
+const NAME_CHARACTERS_MAX = 253;
+
+export interface Suggestions {
+  /** In the order to apply them: a Server closes its port, and so comes after those who may pass. */
+  suggestions: Suggestion[];
+  /** Ports that nothing is suggested for, and why. */
+  leftOut: string[];
+}
+
+export function suggestPolicies({ scrapes, pods, selectors }: SuggestInput): Suggestions {
+  const workloads = new Map(scrapes.map(({ namespace, pod, workload }) => [`${namespace}/${pod}`, workload]));
+  const podOf = new Map(pods.map((pod) => [`${pod.metadata.namespace}/${pod.metadata.name}`, pod]));
+  const placeOf = ({ namespace, pod, port }: SeenCaller) => {
+    const workload = workloads.get(`${namespace}/${pod}`)!;
+    return `${namespace}/${workload.kind}/${workload.name}/${port}`;
+  };
+  const all: Suggestions = { suggestions: [], leftOut: [] };
+  for (const [place, callers] of addUp(seenCallers(scrapes), placeOf)) {
+    const [namespace, kind, name, port] = place.split('/') as [string, string, string, string];
+    const pod = podOf.get(`${namespace}/${callers[0]!.pod}`);
+    if (!pod) continue;
+    if (!callers.some(({ clientId, allowed }) => clientId !== undefined && allowed > 0)) {
+      all.leftOut.push(`port ${port} of ${kind} ${namespace}/${name}: nobody with an identity was let in`);
+      continue;
+    }
+    const labels = selectors.get(`${namespace}/${kind}/${name}`) ?? lastingLabels(pod);
+    all.suggestions.push(...suggestForPort({ namespace, workload: name, port: Number(port), pod, labels, callers }));
+  }
+  return all;
+}
+
+interface PortInput {
+  namespace: string;
+  workload: string;
+  port: number;
+  pod: Pod;
+  labels: Readonly<Record<string, string>>;
+  callers: readonly SeenCaller[];
+}
+
+function suggestForPort(input: PortInput): Suggestion[] {
+  const { namespace, workload, port, pod, labels, callers } = input;
+  const named = portName(pod, port) ?? String(port);
+  const existing = callers.find(({ serverName }) => serverName !== undefined)?.serverName;
+  const serverName = existing ?? nameOf(workload, named);
+  const byTarget = new Map<string, SeenCaller[]>();
+  for (const caller of callers) {
+    if (caller.clientId === undefined || caller.allowed === 0) continue;
+    const { group = POLICY, kind = 'Server', name = serverName } = caller.route ?? {};
+    const key = JSON.stringify({ group, kind, name });
+    byTarget.set(key, [...(byTarget.get(key) ?? []), caller]);
+  }
+  const suggestions = [...byTarget].flatMap(([key, ofTarget]) => authorizations(namespace, JSON.parse(key), ofTarget));
+  const notes = notesOf(port, callers);
+  if (existing !== undefined) {
+    suggestions[0]!.notes.unshift(...notes);
+    return suggestions;
+  }
+  const server: KubeObject = {
+    apiVersion: `${POLICY}/v1beta3`,
+    kind: 'Server',
+    metadata: { name: serverName, namespace },
+    spec: {
+      podSelector: { matchLabels: { ...labels } },
+      port: portName(pod, port) ?? port,
+      // Only bytes were seen: a server that speaks first would wait out the detection of its protocol.
+      proxyProtocol: callers.every(({ unit }) => unit === 'connections') ? 'opaque' : 'unknown',
+    },
+  };
+  const closing = `Closes port ${named} of ${workload} to everybody but those above.`;
+  return [...suggestions, { notes: [closing, ...notes], object: server }];
+}
+
+/** Who would be refused. */
+function notesOf(port: number, callers: readonly SeenCaller[]): string[] {
+  const strangers = callers.filter(({ clientId, allowed }) => clientId === undefined && allowed > 0);
+  return [
+    ...strangers.map(
+      (one) =>
+        `Refused with it: ${count(one)} of port ${port} that came ${one.isTls ? 'over TLS, but ' : ''}without an identity,`,
+    ),
+    ...(strangers.length
+      ? [
+          'from clients without a proxy or from the kubelet. HTTP probes are let in by themselves; to let in others, add an',
+          'AuthorizationPolicy that requires a NetworkAuthentication.',
+        ]
+      : []),
+    ...callers
+      .filter(({ denied }) => denied > 0)
+      .map((one) => `Refused until now: ${who(one)}, ${one.denied} ${one.unit}.`),
+  ];
+}
+
+function authorizations(
+  namespace: string,
+  targetRef: { group: string; kind: string; name: string },
+  callers: readonly SeenCaller[],
+): Suggestion[] {
+  const name = nameOf(targetRef.name, 'callers');
+  const identities = [...new Set(callers.map(({ clientId }) => clientId!))].sort();
+  const accounts = identities.map(serviceAccountOf);
+  const areAccounts = accounts.every((account) => account !== undefined);
+  const spec = areAccounts
+    ? { identityRefs: accounts.map((account) => ({ kind: 'ServiceAccount', ...account })) }
+    : { identities };
+  return [
+    {
+      notes: callers.map((one) => `Seen: ${who(one)}, ${count(one)}.`),
+      object: {
+        apiVersion: `${POLICY}/v1alpha1`,
+        kind: 'MeshTLSAuthentication',
+        metadata: { name, namespace },
+        spec,
+      },
+    },
+    {
+      notes: [],
+      object: {
+        apiVersion: `${POLICY}/v1alpha1`,
+        kind: 'AuthorizationPolicy',
+        metadata: { name, namespace },
+        spec: {
+          targetRef,
+          requiredAuthenticationRefs: [{ group: POLICY, kind: 'MeshTLSAuthentication', name }],
+        },
+      },
+    },
+  ];
+}
+
+function lastingLabels({ metadata }: Pod): Record<string, string> {
+  return Object.fromEntries(Object.entries(metadata.labels ?? {}).filter(([name]) => !PASSING_LABELS.test(name)));
+}
+
+function who({ clientId }: SeenCaller): string {
+  const account = clientId && serviceAccountOf(clientId);
+  return account ? `ServiceAccount ${account.namespace}/${account.name}` : (clientId ?? 'clients without an identity');
+}
+
+const count = ({ allowed, unit }: SeenCaller) => `${allowed} ${allowed === 1 ? unit.slice(0, -1) : unit}`;
+const nameOf = (...parts: string[]) => parts.join('-').toLowerCase().slice(0, NAME_CHARACTERS_MAX);
