@@ -7,6 +7,7 @@ import { checkJson, statusLine, tableObserver } from '../output/check-report.ts'
 import { type Category, type Check, runChecks, Skip } from './check.ts';
 import { CheckContext, type CheckSettings, fail } from './context.ts';
 import { linkerdConfig, linkerdExistence, linkerdHaChecks } from './control-plane.ts';
+import { gatewayApiCrd, linkerdCrd, tullePolicy } from './definitions.ts';
 import { identityDataPlane, linkerdIdentity, webhooksTls } from './identity.ts';
 import { kubernetesApi, kubernetesVersion, preKubernetesSetup } from './kubernetes.ts';
 import { controlPlaneProxy, controlPlaneVersion, dataPlane } from './proxies.ts';
@@ -167,6 +168,7 @@ test('every check has an answer in the documentation', () => {
     linkerdIdentity,
   ]
     .concat([webhooksTls, identityDataPlane, controlPlaneVersion, controlPlaneProxy, dataPlane, linkerdHaChecks])
+    .concat([gatewayApiCrd({ mayBeAbsent: false }), linkerdCrd, tullePolicy])
     .flatMap(({ checks }) => checks.map(({ anchor }) => anchor));
   const page = readFileSync(new URL('../../../docs/checks.md', import.meta.url), 'utf8');
   for (const anchor of anchors) assert.ok(page.includes(`<a id="${anchor}"></a>`), anchor);

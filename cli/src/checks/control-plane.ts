@@ -18,10 +18,13 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
   type Service,
+  VALIDATING_WEBHOOK_CONFIGURATIONS,
 } from '@tulle/api';
+import { WEBHOOKS } from '../install/webhooks.ts';
 import type { Category, Check } from './check.ts';
 import { Skip } from './check.ts';
 import { type CheckContext, fail, failIfAny } from './context.ts';
+import { definitionsExist } from './definitions.ts';
 import { exists } from './kubernetes.ts';
 import { containsAddress, containsNetwork, parseNetworks } from './networks.ts';
 
@@ -129,11 +132,19 @@ export const linkerdConfig: Category = {
       () => ['linkerd-destination', 'linkerd-identity', 'linkerd-proxy-injector'],
       true,
     ),
+    definitionsExist,
     existence(
       'control plane MutatingWebhookConfigurations exist',
       'l5d-existence-mwc',
       MUTATING_WEBHOOK_CONFIGURATIONS,
-      () => ['linkerd-proxy-injector-webhook-config'],
+      () => webhookConfigurationNames('MutatingWebhookConfiguration'),
+      false,
+    ),
+    existence(
+      'control plane ValidatingWebhookConfigurations exist',
+      'l5d-existence-vwc',
+      VALIDATING_WEBHOOK_CONFIGURATIONS,
+      () => webhookConfigurationNames('ValidatingWebhookConfiguration'),
       false,
     ),
     {
@@ -180,6 +191,12 @@ const inControlPlane = (context: CheckContext) => ({
 
 function rolesOf(namespace: string): string[] {
   return [`linkerd-${namespace}-identity`, `linkerd-${namespace}-proxy-injector`];
+}
+
+function webhookConfigurationNames(kind: string): string[] {
+  return WEBHOOKS.filter(({ configuration }) => configuration.kind === kind).map(
+    ({ configuration }) => configuration.name,
+  );
 }
 
 /** A pod that has ended or is going is none that has to be ready. */

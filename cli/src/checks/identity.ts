@@ -8,8 +8,10 @@ import {
   type MutatingWebhookConfiguration,
   SECRETS,
   type Secret,
+  VALIDATING_WEBHOOK_CONFIGURATIONS,
 } from '@tulle/api';
 import { isSignedBy, parseCertificates } from '../install/certificate-chain.ts';
+import { WEBHOOKS } from '../install/webhooks.ts';
 import type { Category, Check } from './check.ts';
 import { type CheckContext, fail, failIfAny } from './context.ts';
 
@@ -65,32 +67,39 @@ export const linkerdIdentity: Category = {
 
 export const webhooksTls: Category = {
   name: 'linkerd-webhooks-and-apisvc-tls',
-  checks: [
+  checks: ['linkerd-proxy-injector', 'linkerd-sp-validator', 'linkerd-policy-validator'].flatMap(webhookChecks),
+};
+
+function webhookChecks(webhookName: string): Check[] {
+  const { name, configuration } = WEBHOOKS.find((webhook) => webhook.name === webhookName)!;
+  const short = name.replace('linkerd-', '');
+  const kind =
+    configuration.kind === 'MutatingWebhookConfiguration'
+      ? MUTATING_WEBHOOK_CONFIGURATIONS
+      : VALIDATING_WEBHOOK_CONFIGURATIONS;
+  return [
     {
-      description: 'proxy-injector webhook has valid cert',
-      anchor: 'l5d-proxy-injector-webhook-cert-valid',
+      description: `${short} webhook has valid cert`,
+      anchor: `l5d-${short}-webhook-cert-valid`,
       isFatal: true,
       async run(context) {
-        const certificate = await webhookCertificate(context);
-        const configuration = await context.get<MutatingWebhookConfiguration>(
-          MUTATING_WEBHOOK_CONFIGURATIONS,
-          'linkerd-proxy-injector-webhook-config',
-        );
-        const bundle = parseCertificates(decode(configuration.webhooks?.[0]?.clientConfig.caBundle));
+        const certificate = await webhookCertificate(context, name);
+        const { webhooks } = await context.get<MutatingWebhookConfiguration>(kind, configuration.name);
+        const bundle = parseCertificates(decode(webhooks?.[0]?.clientConfig.caBundle));
         if (!bundle.some((authority) => isSignedBy(certificate, authority)))
           fail('cert is not issued by the CA bundle of the webhook');
-        const name = `linkerd-proxy-injector.${context.settings.controlPlaneNamespace}.svc`;
-        if (!certificate.checkHost(name)) fail(`cert is not valid for ${name}`);
+        const host = `${name}.${context.settings.controlPlaneNamespace}.svc`;
+        if (!certificate.checkHost(host)) fail(`cert is not valid for ${host}`);
         failIfAny(timeProblems([certificate], context.nowMs()), 'cert is not within its validity period');
       },
     },
     remaining(
-      'proxy-injector cert is valid for at least 60 days',
-      'l5d-proxy-injector-webhook-cert-not-expiring-soon',
-      async (context) => [await webhookCertificate(context)],
+      `${short} cert is valid for at least 60 days`,
+      `l5d-${short}-webhook-cert-not-expiring-soon`,
+      async (context) => [await webhookCertificate(context, name)],
     ),
-  ],
-};
+  ];
+}
 
 export const identityDataPlane: Category = {
   name: 'linkerd-identity-data-plane',
@@ -148,13 +157,10 @@ async function issuerOf(context: CheckContext): Promise<X509Certificate[]> {
   return [(await identityOf(context)).issuer];
 }
 
-async function webhookCertificate(context: CheckContext): Promise<X509Certificate> {
-  const secret = await context.get<Secret>(
-    SECRETS,
-    'linkerd-proxy-injector-k8s-tls',
-    context.settings.controlPlaneNamespace,
-  );
-  return read('Secret linkerd-proxy-injector-k8s-tls', () => parseCertificates(decode(secret.data?.['tls.crt']))[0]!);
+async function webhookCertificate(context: CheckContext, webhook: string): Promise<X509Certificate> {
+  const name = `${webhook}-k8s-tls`;
+  const secret = await context.get<Secret>(SECRETS, name, context.settings.controlPlaneNamespace);
+  return read(`Secret ${name}`, () => parseCertificates(decode(secret.data?.['tls.crt']))[0]!);
 }
 
 function validity(

@@ -65,7 +65,9 @@ export const preKubernetesSetup: Category = {
           ['', 'namespaces'],
           ['rbac.authorization.k8s.io', 'clusterroles'],
           ['rbac.authorization.k8s.io', 'clusterrolebindings'],
+          ['apiextensions.k8s.io', 'customresourcedefinitions'],
           ['admissionregistration.k8s.io', 'mutatingwebhookconfigurations'],
+          ['admissionregistration.k8s.io', 'validatingwebhookconfigurations'],
         ];
         const refused: string[] = [];
         for (const [group, resource] of wanted) {

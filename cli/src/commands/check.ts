@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { type Category, runChecks } from '../checks/check.ts';
 import { CheckContext } from '../checks/context.ts';
 import { linkerdConfig, linkerdExistence, linkerdHaChecks } from '../checks/control-plane.ts';
+import { gatewayApiCrd, linkerdCrd, tullePolicy } from '../checks/definitions.ts';
 import { identityDataPlane, linkerdIdentity, webhooksTls } from '../checks/identity.ts';
 import { kubernetesApi, kubernetesVersion, preKubernetesSetup } from '../checks/kubernetes.ts';
 import { controlPlaneProxy, controlPlaneVersion, dataPlane } from '../checks/proxies.ts';
@@ -26,7 +27,7 @@ export function register(program: Command): void {
   const command = withGlobalOptions(program.command('check'))
     .description('Check the cluster, the control plane and the proxies')
     .option('--pre', 'before an installation: whether it can be made')
-    .option('--crds', 'accepted for compatibility: there are no custom resource definitions yet')
+    .option('--crds', 'only whether the custom resource definitions are installed')
     .option('--proxy', 'check the data plane too')
     .option('--linkerd-cni-enabled', 'accepted for compatibility: there is no CNI plugin')
     .option('--wait <duration>', 'how long to wait for what may still become ready', '5m')
@@ -61,12 +62,14 @@ async function check(globals: GlobalOptions, options: CheckOptions): Promise<voi
 }
 
 /** In the order in which they build on each other. */
-function categoriesFor({ pre, proxy }: CheckOptions): Category[] {
-  const base = [kubernetesApi, kubernetesVersion];
+function categoriesFor({ pre, crds, proxy }: CheckOptions): Category[] {
+  const base = [kubernetesApi, kubernetesVersion, gatewayApiCrd({ mayBeAbsent: pre === true })];
   if (pre) return [...base, preKubernetesSetup];
+  if (crds) return [...base, linkerdCrd];
   const installed = [...base, linkerdExistence, linkerdConfig, linkerdIdentity, webhooksTls];
-  if (proxy) return [...installed, identityDataPlane, controlPlaneProxy, dataPlane, linkerdHaChecks];
-  return [...installed, controlPlaneVersion, controlPlaneProxy, linkerdHaChecks];
+  const last = [linkerdHaChecks, tullePolicy];
+  if (proxy) return [...installed, identityDataPlane, controlPlaneProxy, dataPlane, ...last];
+  return [...installed, controlPlaneVersion, controlPlaneProxy, ...last];
 }
 
 function parseWait(text: string): number {

@@ -43,7 +43,8 @@ export function rbacObjects(namespace: string, labels: Record<string, string>): 
         rule(['apps'], ['replicasets', 'deployments', 'statefulsets', 'daemonsets'], READ),
         rule(['batch'], ['jobs', 'cronjobs'], READ),
         rule([''], ['pods', 'endpoints', 'services', 'nodes', 'namespaces', 'replicationcontrollers'], READ),
-        rule(['discovery.k8s.io'], ['endpointslices'], READ),
+        // Those of workloads outside the cluster are ours to write.
+        rule(['discovery.k8s.io'], ['endpointslices'], [...READ, 'create', 'update', 'delete']),
         rule(['linkerd.io'], ['serviceprofiles'], READ),
         rule(['workload.linkerd.io'], ['externalworkloads'], READ),
       ],

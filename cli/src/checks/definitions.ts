@@ -1,0 +1,148 @@
+/**
+ * gateway-api-crd, linkerd-crd and, our own, tulle-policy: whether the cluster serves the kinds that the mesh reads, and keeps
+ * what their objects say.
+ */
+import {
+  CUSTOM_RESOURCE_DEFINITIONS,
+  type CustomResourceDefinition,
+  type KubeObject,
+  MeshError,
+  SERVER_AUTHORIZATIONS,
+} from '@tulle/api';
+import { parseServerAuthorization } from '@tulle/api/policy/server-authorization.ts';
+import { definitions, MESH_CRDS } from '../install/crds.ts';
+import { type Category, type Check, Skip } from './check.ts';
+import { type CheckContext, fail, failIfAny } from './context.ts';
+
+const GATEWAY_CRDS = ['httproutes.gateway.networking.k8s.io', 'grpcroutes.gateway.networking.k8s.io'];
+const SERVER_AUTHORIZATION_CRD = 'serverauthorizations.policy.linkerd.io';
+const APPLY = 'tulle install --crds | kubectl apply -f -';
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** Before an installation they may be missing: `tulle install --crds` brings them. */
+export function gatewayApiCrd({ mayBeAbsent }: { mayBeAbsent: boolean }): Category {
+  return {
+    name: 'gateway-api-crd',
+    checks: [
+      {
+        description: 'Gateway API CRDs are installed',
+        anchor: 'gateway-api-crd',
+        isFatal: true,
+        async run(context) {
+          const present = await presentDefinitions(context);
+          if (mayBeAbsent && !GATEWAY_CRDS.some((name) => present.has(name))) throw new Skip();
+          const wrong = GATEWAY_CRDS.flatMap((name) => {
+            const crd = present.get(name);
+            if (!crd) return [`${name} is missing`];
+            return servedVersions(crd).includes('v1') ? [] : [`${name} does not serve version v1`];
+          });
+          failIfAny(wrong, `the Gateway API's definitions cannot be used; what is missing comes with: ${APPLY}`);
+        },
+      },
+    ],
+  };
+}
+
+/** Shown as a category of its own before the control plane is there, and in linkerd-config afterwards. */
+export const definitionsExist: Check = {
+  description: 'control plane CustomResourceDefinitions exist',
+  anchor: 'l5d-existence-crd',
+  isFatal: true,
+  async run(context) {
+    const present = await presentDefinitions(context);
+    const wanted = definitions().filter(({ metadata }) => MESH_CRDS.includes(metadata.name!));
+    const wrong = wanted.flatMap((crd) => {
+      const found = present.get(crd.metadata.name!);
+      if (!found) return [`${crd.metadata.name} is missing`];
+      const lacking = servedVersions(crd).filter((version) => !servedVersions(found).includes(version));
+      return lacking.length ? [`${crd.metadata.name} does not serve ${lacking.join(', ')}`] : [];
+    });
+    failIfAny(wrong, `custom resource definitions are missing or old; they come with: ${APPLY}`);
+  },
+};
+
+export const linkerdCrd: Category = { name: 'linkerd-crd', checks: [{ ...definitionsExist, isRetried: true }] };
+
+export const tullePolicy: Category = {
+  name: 'tulle-policy',
+  checks: [
+    {
+      description: 'ServerAuthorizations keep service accounts beside meshTLS',
+      anchor: 'tulle-server-authorization-crd',
+      isWarning: true,
+      async run(context) {
+        const crd = (await presentDefinitions(context)).get(SERVER_AUTHORIZATION_CRD);
+        if (!crd) throw new Skip();
+        const pruning = versionsOf(crd).filter(({ schema }) => !keepsServiceAccounts(schema?.openAPIV3Schema));
+        if (pruning.length) {
+          const versions = pruning.map(({ name }) => name).join(', ');
+          fail(
+            `the definition of another installation drops spec.client.serviceAccounts (${versions}): what stands there authorizes nobody.\nTake ours (${APPLY}), or write the list below meshTLS`,
+          );
+        }
+      },
+    },
+    {
+      description: 'ServerAuthorizations authorize somebody',
+      anchor: 'tulle-server-authorization-clients',
+      isWarning: true,
+      async run(context) {
+        if (!(await presentDefinitions(context)).has(SERVER_AUTHORIZATION_CRD)) throw new Skip();
+        const found = await context.list<KubeObject>(SERVER_AUTHORIZATIONS);
+        failIfAny(found.flatMap(authorizesNobody), 'these let nobody in:');
+      },
+    },
+  ],
+};
+
+/** One line for an object that authorizes nobody, with the reason. */
+export function authorizesNobody(object: KubeObject): string[] {
+  const { metadata, spec } = object;
+  const name = `${metadata.namespace}/${metadata.name}`;
+  if (spec?.client?.serviceAccounts === undefined && lastApplied(object)?.spec?.client?.serviceAccounts?.length) {
+    return [
+      `${name}: spec.client.serviceAccounts was applied and the API server has dropped it; apply it again once it is kept`,
+    ];
+  }
+  try {
+    const { clients } = parseServerAuthorization(object);
+    return clients.kind === 'nobody' ? [`${name}: ${clients.reason}`] : [];
+  } catch (error) {
+    return [`${name}: ${MeshError.from(error).message}`];
+  }
+}
+
+function lastApplied({ metadata }: KubeObject): KubeObject | undefined {
+  try {
+    return JSON.parse(metadata.annotations?.[LAST_APPLIED] ?? 'null') ?? undefined;
+  } catch {
+    // Anybody may write annotations; one that kubectl has not written says nothing.
+    return undefined;
+  }
+}
+
+async function presentDefinitions(context: CheckContext): Promise<Map<string, CustomResourceDefinition>> {
+  const items = await context.list<CustomResourceDefinition>(CUSTOM_RESOURCE_DEFINITIONS);
+  return new Map(items.map((crd) => [crd.metadata.name!, crd]));
+}
+
+interface Version {
+  name: string;
+  served: boolean;
+  schema?: { openAPIV3Schema?: Schema };
+}
+
+interface Schema {
+  properties?: Record<string, Schema>;
+  'x-kubernetes-preserve-unknown-fields'?: boolean;
+}
+
+type Definition = KubeObject | CustomResourceDefinition;
+
+const versionsOf = ({ spec }: Definition): Version[] => (spec?.versions ?? []).filter(({ served }: Version) => served);
+const servedVersions = (crd: Definition): string[] => versionsOf(crd).map(({ name }) => name);
+
+function keepsServiceAccounts(schema: Schema | undefined): boolean {
+  const client = schema?.properties?.spec?.properties?.client;
+  return Boolean(client?.properties?.serviceAccounts ?? client?.['x-kubernetes-preserve-unknown-fields']);
+}
