@@ -5,6 +5,7 @@ import { startAdmin } from './admin.ts';
 import { startAdmission, watchNeighbours } from './admission/service.ts';
 import type { Config } from './config.ts';
 import { createDestinationRoutes, watchProfiles } from './destination/service.ts';
+import { createExternalWorkloads } from './external-workloads/controller.ts';
 import { startIdentity } from './identity/service.ts';
 import { createInjector } from './injector/service.ts';
 import { splitAddress } from './listen.ts';
@@ -85,12 +86,22 @@ async function startComponents(
           logger: loggers.of('status'),
         })
       : undefined;
+  const externalWorkloads = has('destination')
+    ? createExternalWorkloads({
+        client,
+        state,
+        controllerNamespace: config.controllerNamespace,
+        holder: hostname(),
+        logger: loggers.of('workloads'),
+      })
+    : undefined;
   const neighbours = has('admission') ? watchNeighbours(state, config.clusterDomain) : undefined;
   if (has('destination') || has('policy') || status) {
     missing.set('cluster', () => !state.isSynced);
     // Both reject only when the process stops; until then they are tried again.
     const synced = state.start(client, loggers.of('workloads'), signal);
     synced.catch(() => undefined);
+    externalWorkloads?.(synced, signal).catch(() => undefined);
     if (has('status')) status?.run(synced, signal).catch(() => undefined);
     const size = metrics.gauge('workload_index_size', 'Objects and entries of the workload index');
     metrics.collect(() => {

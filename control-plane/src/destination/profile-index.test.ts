@@ -41,7 +41,13 @@ test('a split replaces the overrides of a profile, or makes one; the older of tw
   const overrides = () => index.find(WEB, undefined)?.dstOverrides;
   index.apply(set('TrafficSplit', split('b', LATE, [['web-2', '1']])));
   const topics = index.apply(
-    set('TrafficSplit', split('a', EARLY, [['web-1', '900m'], ['web-2', '100m']])), // biome-ignore format: a table
+    set(
+      'TrafficSplit',
+      split('a', EARLY, [
+        ['web-1', '900m'],
+        ['web-2', '100m'],
+      ]),
+    ),
   );
   assert.deepEqual([...topics], [`profile/app/${NAME}`]);
   assert.deepEqual(overrides(), [
