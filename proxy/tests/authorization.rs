@@ -3,68 +3,20 @@
 use crate::{
     isolated,
     mesh::{BOT, HTTP1, HTTP2, TCP, WEB, applications, exchange, mesh},
-    support::{control_plane::ControlPlane, network::Network, proxy::Proxy},
-};
-use linkerd2_proxy_api::{
-    inbound::{
-        Authn, Authz, HttpLocalRateLimit, HttpRoute, Identity, Network as Ips, ProxyProtocol, Server,
-        authn::{
-            Permit, PermitMeshTls, PermitUnauthenticated,
-            permit_mesh_tls::{Clients, PermitClientIdentities},
-        },
-        http_local_rate_limit::Limit,
-        http_route,
-        proxy_protocol::{Detect, Kind, Opaque},
+    support::{
+        control_plane::ControlPlane,
+        inbound::{ask, detect, everybody, named, only, server},
+        network::Network,
+        proxy::Proxy,
     },
-    meta, net,
+};
+use linkerd2_proxy_api::inbound::{
+    HttpLocalRateLimit,
+    http_local_rate_limit::Limit,
+    proxy_protocol::{Kind, Opaque},
 };
 use std::{collections::HashMap, net::SocketAddr, time::Instant};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-
-fn named(name: &str) -> Option<meta::Metadata> {
-    let resource = meta::Resource { kind: "server".into(), name: name.into(), ..Default::default() };
-    Some(meta::Metadata { kind: Some(meta::metadata::Kind::Resource(resource)) })
-}
-
-/// Allows one identity from anywhere.
-fn only(identity: &str) -> Authz {
-    let identities = vec![Identity { name: identity.into() }];
-    let clients = Clients::Identities(PermitClientIdentities { identities, suffixes: vec![] });
-    allowed(Permit::MeshTls(PermitMeshTls { clients: Some(clients) }))
-}
-
-fn allowed(permit: Permit) -> Authz {
-    let ip: std::net::IpAddr = "0.0.0.0".parse().unwrap();
-    Authz {
-        networks: vec![Ips { net: Some(net::IpNetwork { ip: Some(ip.into()), prefix_len: 0 }), except: vec![] }],
-        authentication: Some(Authn { permit: Some(permit) }),
-        labels: HashMap::new(),
-        metadata: named("authz"),
-    }
-}
-
-fn server(kind: Kind, authorizations: Vec<Authz>) -> Server {
-    Server {
-        protocol: Some(ProxyProtocol { kind: Some(kind) }),
-        authorizations,
-        labels: HashMap::from([
-            ("group".into(), "policy.linkerd.io".into()),
-            ("kind".into(), "server".into()),
-            ("name".into(), "web".into()),
-        ]),
-        ..Default::default()
-    }
-}
-
-fn detect() -> Kind {
-    let timeout = Some(prost_types::Duration { seconds: 10, nanos: 0 });
-    let rules = vec![http_route::Rule::default()];
-    let routes = vec![HttpRoute { metadata: named("route"), rules, ..Default::default() }];
-    Kind::Detect(Detect { timeout, http_routes: routes, ..Default::default() })
-}
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 const ASK: &str = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
 
@@ -87,7 +39,7 @@ fn requests_are_refused_or_allowed_by_identity_on_connections_that_stay() {
         assert!(denied >= Some(2.0), "{denied:?}");
 
         // Without a proxy there is no identity, and nothing of the mesh is told.
-        let answer = ask(to).await;
+        let answer = ask(to, ASK).await;
         assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("l5d-"), "{answer}");
 
         mesh.control.set_inbound(HTTP1, Ok(server(detect(), vec![only(BOT)])));
@@ -170,17 +122,16 @@ fn a_rate_limit_holds_for_all_workers_together() {
         let Kind::Detect(mut kind) = detect() else { unreachable!("detect() is a Detect") };
         let total = Some(Limit { requests_per_second: RPS });
         kind.http_local_rate_limit = Some(HttpLocalRateLimit { metadata: named("limit"), total, ..Default::default() });
-        let everybody = allowed(Permit::Unauthenticated(PermitUnauthenticated {}));
-        control.set_inbound(HTTP1, Ok(server(Kind::Detect(kind), vec![everybody])));
+        control.set_inbound(HTTP1, Ok(server(Kind::Detect(kind), vec![everybody()])));
         pod.start(applications).await;
         let mut proxy = Proxy::start(&pod, &control, WEB, &[("CORES", "2")]).await;
         let limited = async |proxy: &Proxy| {
-            ask(addr).await;
+            ask(addr, ASK).await;
             proxy.metric("inbound_http_local_ratelimit_total", &["srv_name=\"web\""]).await.is_some()
         };
         proxy.wait_for("the policy", limited).await;
         let started = Instant::now();
-        let asked: Vec<_> = (0..100).map(|_| tokio::spawn(ask(addr))).collect();
+        let asked: Vec<_> = (0..100).map(|_| tokio::spawn(ask(addr, ASK))).collect();
         let mut answers = HashMap::new();
         for answer in asked {
             let status = answer.await.unwrap().split(' ').nth(1).unwrap().to_owned();
@@ -192,13 +143,4 @@ fn a_rate_limit_holds_for_all_workers_together() {
         let most = (started.elapsed().as_secs_f64() * f64::from(RPS)).ceil() as u32 + 1;
         assert!(passed <= most, "{passed} passed, {most} may");
     });
-}
-
-/// One request of a client without a proxy.
-async fn ask(to: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(ASK.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }

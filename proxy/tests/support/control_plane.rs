@@ -60,7 +60,8 @@ struct Answers {
     /// By `host:port`.
     profiles: Topic<String, DestinationProfile>,
     endpoints: Topic<String, Vec<WeightedAddr>>,
-    policies: Topic<SocketAddr, OutboundPolicy>,
+    /// By `host:port`.
+    policies: Topic<String, OutboundPolicy>,
     inbound: Topic<u16, Server>,
     /// What gRPC methods whose path contains this answer instead: one message of these bytes.
     garbage: Mutex<Option<(String, Vec<u8>)>>,
@@ -118,7 +119,12 @@ impl ControlPlane {
     }
 
     pub fn set_policy(&self, target: SocketAddr, policy: Result<OutboundPolicy, Code>) {
-        self.answers.policies.set(target, policy);
+        self.answers.policies.set(target.to_string(), policy);
+    }
+
+    /// The same for a destination that is asked for by name: `name:port`.
+    pub fn set_named_policy(&self, target: &str, policy: Result<OutboundPolicy, Code>) {
+        self.answers.policies.set(target.to_owned(), policy);
     }
 
     pub fn set_inbound(&self, port: u16, server: Result<Server, Code>) {
@@ -261,10 +267,14 @@ impl OutboundPolicies for Answers {
     }
 
     async fn watch(&self, request: Request<TrafficSpec>) -> Result<Response<Self::WatchStream>, Status> {
-        let Some(Target::Addr(addr)) = request.into_inner().target else {
-            return Err(Status::not_found("only addresses are known"));
+        let target = match request.into_inner().target {
+            Some(Target::Addr(addr)) => {
+                let addr = SocketAddr::try_from(addr).map_err(|_| Status::invalid_argument("not an address"))?;
+                addr.to_string()
+            }
+            Some(Target::Authority(name)) => name,
+            None => return Err(Status::invalid_argument("no target")),
         };
-        let addr = SocketAddr::try_from(addr).map_err(|_| Status::invalid_argument("not an address"))?;
-        Ok(Response::new(self.policies.watch(addr, |policy| vec![policy])))
+        Ok(Response::new(self.policies.watch(target, |policy| vec![policy])))
     }
 }

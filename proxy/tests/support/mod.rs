@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod control_plane;
+pub mod inbound;
 pub mod isolation;
 pub mod network;
 pub mod policy;
