@@ -1,0 +1,248 @@
+/** Which routes and EgressNetworks are in force: for which client, port and address, and in which order. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import type { JsonValue } from '@bufbuild/protobuf';
+import type { KubeObject } from '@tulle/api';
+import { namespace, service } from '../../testing/objects.ts';
+import {
+  at,
+  clusterService,
+  EGRESS_PARENT,
+  egressNetwork,
+  OutboundWorld,
+  route,
+  SERVICE_PARENT,
+  type WorldObject,
+} from '../../testing/outbound-world.ts';
+
+const WEB = clusterService('web', '10.96.0.1');
+const OUTSIDE = '93.184.216.34:443';
+
+/** Names of the routes that are in force, and how bytes are read. */
+function inForce(world: OutboundWorld, target = '10.96.0.1:80', client = 'app'): string {
+  const protocol = at(world.wire(target, client), 'protocol') as Record<string, JsonValue>;
+  const [kind] = Object.keys(protocol) as [string];
+  const routes = at(protocol, kind, ...(kind === 'detect' ? ['http1'] : []), 'routes') as JsonValue[];
+  const names = routes.map((one) => at(one, 'metadata', 'resource', 'name') ?? at(one, 'metadata', 'default'));
+  return `${kind}: ${names.join(' ')}`;
+}
+
+test('takes a route for all ports, for one by its number, or for one by its name', () => {
+  const parents = {
+    all: { ...SERVICE_PARENT, port: undefined },
+    byName: { ...SERVICE_PARENT, port: undefined, sectionName: 'other' },
+  };
+  const world = new OutboundWorld([
+    WEB,
+    route('http', 'all', [{}], { parents: [parents.all], createdAt: 1 }),
+    route('http', 'first', [{}], { createdAt: 2 }),
+    route('http', 'other', [{}], { parents: [parents.byName], createdAt: 3 }),
+    route('http', 'several', [{}], {
+      parents: [
+        { ...SERVICE_PARENT, name: 'x' },
+        { ...SERVICE_PARENT, port: 81 },
+      ],
+      createdAt: 4,
+    }),
+  ]);
+  assert.equal(inForce(world), 'detect: all first');
+  assert.equal(inForce(world, '10.96.0.1:81'), 'detect: all other several');
+  assert.equal(inForce(world, 'app/web:80'), 'detect: all first');
+});
+
+test('orders routes by age, then by namespace and name', () => {
+  const parents = [{ ...SERVICE_PARENT, port: undefined }];
+  const world = new OutboundWorld([
+    WEB,
+    route('http', 'b', [{}], { createdAt: 5, parents }),
+    route('policy-http', 'a', [{}], { createdAt: 5, parents }),
+    route('http', 'z', [{}], { createdAt: 1, parents }),
+  ]);
+  assert.equal(inForce(world), 'detect: z a b');
+});
+
+test('of several kinds takes GRPCRoute, HTTPRoute, TLSRoute, TCPRoute, and says what is hidden', () => {
+  const routes = (['grpc', 'http', 'tls', 'tcp'] as const).map((kind) => route(kind, kind, [{}]));
+  const world = new OutboundWorld([WEB, ...routes]);
+  const policy = world.policy('10.96.0.1:80');
+  const shadowed = policy.kind === 'routed' ? policy.shadowed : [];
+  assert.deepEqual(
+    shadowed.map(({ ref, reason }) => `${ref.name}: ${reason}`),
+    ['http', 'tcp', 'tls'].map((name) => `${name}: routes of kind GRPCRoute are attached to the same port`),
+  );
+  const seen: string[] = [];
+  for (const one of routes) {
+    seen.push(inForce(world));
+    world.delete(...one);
+  }
+  assert.deepEqual(
+    [...seen, inForce(world)],
+    ['grpc: grpc', 'detect: http', 'tls: tls', 'opaque: tcp', 'detect: http'],
+  );
+  assert.equal(
+    at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1', 'routes', 0, 'metadata', 'default'),
+    'http',
+  );
+});
+
+test('gives clients of a namespace their own routes instead of the Service’s', () => {
+  const world = new OutboundWorld([
+    WEB,
+    route('grpc', 'producer', [{}]),
+    route('http', 'consumer', [{}], { namespace: 'shop' }),
+  ]);
+  assert.equal(inForce(world), 'grpc: producer');
+  assert.equal(inForce(world, '10.96.0.1:80', 'shop'), 'detect: consumer');
+  assert.equal(inForce(world, '10.96.0.1:80', 'other'), 'grpc: producer');
+});
+
+test('takes what a port is declared to speak for granted', () => {
+  const ports = [
+    { name: 'a', port: 1, appProtocol: 'http' },
+    { name: 'b', port: 2, appProtocol: 'kubernetes.io/h2c' },
+    { name: 'c', port: 3, appProtocol: 'linkerd.io/tcp' },
+    { name: 'd', port: 4, appProtocol: 'unheard-of' },
+    { name: 'e', port: 3306 },
+    { name: 'f', port: 3307 },
+  ];
+  const parents = [{ ...SERVICE_PARENT, port: undefined }];
+  const annotations = { 'config.linkerd.io/opaque-ports': '3307' };
+  const web = clusterService('web', '10.96.0.1', { ports });
+  const world = new OutboundWorld([web, ['Namespace', namespace('app', annotations)]]);
+  const seen = () => ports.map(({ port }) => inForce(world, `10.96.0.1:${port}`));
+  assert.deepEqual(seen(), [
+    'http1: http',
+    'http2: http',
+    'opaque: opaque',
+    'opaque: opaque',
+    'detect: http',
+    'opaque: opaque',
+  ]);
+  world.set(...route('grpc', 'g', [{}], { parents }));
+  world.set(...route('http', 'h', [{}], { parents }));
+  world.set(...route('tcp', 't', [{}], { parents }));
+  assert.deepEqual(seen(), ['http1: h', 'grpc: g', 'opaque: t', 'opaque: t', 'grpc: g', 'opaque: t']);
+});
+
+test('a Service without an address of its own is no parent', () => {
+  const headless: WorldObject = ['Service', service('web', { clusterIPs: ['None'] })];
+  const world = new OutboundWorld([headless, route('http', 'r', [{}])]);
+  assert.equal(inForce(world, 'app/web:80'), 'detect: http');
+});
+
+test('a route none of whose host names can be read takes no request, and others are found as before', () => {
+  const world = new OutboundWorld([WEB, route('http', 'r', [{}], { hostnames: ['10.0.0.1'] })]);
+  assert.deepEqual(at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1'), {});
+});
+
+test('a rule with a bad match fails what it could have taken', () => {
+  const matches = [{ path: { type: 'RegularExpression', value: '/(' } }];
+  const world = new OutboundWorld([WEB, route('http', 'r', [{ matches }, { matches: [{ path: { value: '/ok' } }] }])]);
+  const rules = at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1', 'routes', 0, 'rules');
+  const message = 'spec.rules[0].matches[0].path.value: found "/(", allowed is a regular expression';
+  assert.deepEqual(at(rules, 0, 'filters'), [{ failureInjector: { status: 500, message } }]);
+  assert.deepEqual(at(rules, 0, 'matches'), [{ path: { prefix: '/' } }]);
+  assert.equal(at(rules, 1, 'filters'), undefined);
+});
+
+const GRANT = {
+  apiVersion: 'gateway.networking.k8s.io/v1beta1',
+  kind: 'ReferenceGrant',
+  metadata: { name: 'g', namespace: 'data' },
+  spec: {
+    from: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', namespace: 'app' }],
+    to: [{ group: '', kind: 'Service', name: 'db' }],
+  },
+} as KubeObject;
+
+test('asks for a grant of a backend elsewhere where the cluster has them, of the Gateway API’s routes only', () => {
+  const db = clusterService('db', '10.96.0.5', { namespace: 'data' });
+  const rules = [{ backendRefs: [{ name: 'db', namespace: 'data', port: 80 }] }];
+  const problem = (kind: 'http' | 'policy-http', change: (world: OutboundWorld) => void) => {
+    const world = new OutboundWorld([WEB, db, route(kind, 'r', rules)]);
+    change(world);
+    const path = [
+      'http1',
+      'routes',
+      0,
+      'rules',
+      0,
+      'backends',
+      'randomAvailable',
+      'backends',
+      0,
+      'backend',
+      'filters',
+      0,
+    ];
+    return at(world.wire('10.96.0.1:80'), 'protocol', 'detect', ...path, 'failureInjector', 'message');
+  };
+  const refused = 'no ReferenceGrant in namespace data allows backend Service db';
+  assert.equal(
+    problem('http', () => {}),
+    undefined,
+  );
+  assert.equal(
+    problem('http', (world) => world.index.setGrantsServed(true)),
+    refused,
+  );
+  assert.equal(
+    problem('policy-http', (world) => world.index.setGrantsServed(true)),
+    undefined,
+  );
+  const granted = (grant: KubeObject) => (world: OutboundWorld) => {
+    world.index.setGrantsServed(true);
+    world.set('grant', grant);
+  };
+  assert.equal(problem('http', granted(GRANT)), undefined);
+  assert.equal(
+    problem('http', granted({ ...GRANT, spec: { ...GRANT.spec, to: [{ group: '', kind: 'Service', name: 'x' }] } })),
+    refused,
+  );
+  assert.equal(problem('http', granted({ ...GRANT, metadata: { name: 'g', namespace: 'app' } })), refused);
+});
+
+const network = (name: string, networks: object[] | undefined, options: Parameters<typeof egressNetwork>[2] = {}) =>
+  egressNetwork(name, { trafficPolicy: 'Deny', ...(networks ? { networks } : {}) }, options);
+
+/** Whose policy an address gets. */
+function owner(objects: readonly WorldObject[], target = OUTSIDE, client = 'app'): JsonValue | undefined {
+  const metadata = at(new OutboundWorld(objects).wire(target, client), 'metadata');
+  return at(metadata, 'resource', 'name') ?? at(metadata, 'default');
+}
+
+test('finds the EgressNetwork: own before global, longest prefix, oldest, then by name', () => {
+  const wide = network('wide', [{ cidr: '93.0.0.0/8' }], { createdAt: 1 });
+  const narrow = network('narrow', [{ cidr: '93.184.0.0/16' }], { createdAt: 9 });
+  const all = network('all', undefined, { createdAt: 0 });
+  const global = network('global', [{ cidr: '93.184.216.34' }], { namespace: 'linkerd-egress' });
+  assert.equal(owner([]), 'egress-fallback');
+  assert.equal(owner([all]), 'all');
+  assert.equal(owner([wide, narrow, all]), 'narrow');
+  assert.equal(owner([wide, network('older', [{ cidr: '93.0.0.0/8' }], { createdAt: 0 })]), 'older');
+  assert.equal(owner([wide, network('a', [{ cidr: '93.0.0.0/8' }], { createdAt: 1 })]), 'a');
+  assert.equal(owner([all, global]), 'all');
+  assert.equal(owner([all, global], OUTSIDE, 'shop'), 'global');
+  assert.equal(owner([network('mine', [{ cidr: '8.8.8.8' }]), global]), 'global');
+  assert.equal(owner([network('but', [{ cidr: '93.0.0.0/8', except: ['93.184.0.0/16'] }])]), 'egress-fallback');
+  assert.equal(owner([network('six', [{ cidr: '2000::/3' }])], '2606:2800::1:443'), 'six');
+  assert.throws(() => owner([all], '10.1.2.3:443'), { code: 'NOT_FOUND' });
+});
+
+test('an EgressNetwork that cannot be read does not allow more', () => {
+  assert.equal(owner([network('bad', [{ cidr: 'x' }])]), 'bad');
+  const unclear = new OutboundWorld([egressNetwork('unclear', { trafficPolicy: 'Perhaps' })]);
+  assert.equal(inForce(unclear, OUTSIDE), 'detect: http-egress-deny');
+});
+
+test('lets the routes of an EgressNetwork allow what it denies', () => {
+  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const world = new OutboundWorld([
+    network('outside', undefined),
+    route('tls', 'ok', [{}], { parents, hostnames: ['a.example'] }),
+  ]);
+  assert.equal(inForce(world, OUTSIDE), 'tls: ok tls-egress-deny');
+  assert.equal(inForce(world, '93.184.216.34:80'), 'detect: http-egress-deny');
+  world.set(...route('http', 'h', [{}], { parents: [EGRESS_PARENT], hostnames: ['a.example'] }));
+  assert.equal(inForce(world, '93.184.216.34:80'), 'detect: h http-egress-deny');
+});
