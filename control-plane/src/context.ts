@@ -3,12 +3,12 @@ import { hostname } from 'node:os';
 import { type Client, createClient, loadInClusterConfig, loadKubeconfig } from '@tulle/client';
 import { startAdmin } from './admin.ts';
 import { startAdmission, watchNeighbours } from './admission/service.ts';
+import { inboundSettings, meshSettings } from './component-settings.ts';
 import type { Config } from './config.ts';
 import { createDestinationRoutes, watchProfiles } from './destination/service.ts';
 import { createExternalWorkloads } from './external-workloads/controller.ts';
 import { startIdentity } from './identity/service.ts';
 import { createInjector } from './injector/service.ts';
-import { splitAddress } from './listen.ts';
 import type { Loggers } from './logger.ts';
 import { MetricRegistry } from './metric-registry.ts';
 import { watchInboundPolicies } from './policy/inbound/sources.ts';
@@ -18,7 +18,6 @@ import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
 import { createStatus } from './status/service.ts';
 import { ClusterState } from './workloads/cluster-state.ts';
-import type { MeshSettings } from './workloads/endpoint.ts';
 
 export interface Context extends AsyncDisposable {
   /** Where each server listens. */
@@ -116,13 +115,7 @@ async function startComponents(
   if (has('destination'))
     await serve('destination', config.destinationAddress, createDestinationRoutes({ state, mesh, profiles }));
   if (has('policy')) {
-    const inbound = {
-      defaultPolicy: config.defaultInboundPolicy,
-      clusterNetworks: config.clusterNetworks,
-      probeNetworks: config.probeNetworks,
-      controlPlanePorts: controlPlanePorts(config),
-      index: inboundPolicies,
-    };
+    const inbound = { ...inboundSettings(config), index: inboundPolicies };
     await serve(
       'policy',
       config.policyAddress,
@@ -158,28 +151,4 @@ async function startComponents(
     Object.assign(ports, admission.ports);
   }
   return ports;
-}
-
-function meshSettings(config: Config): MeshSettings {
-  const { controllerNamespace, clusterDomain, trustDomain, defaultOpaquePorts } = config;
-  const { isH2UpgradeEnabled, outboundTransportMode, isIpv6Enabled } = config;
-  return {
-    controllerNamespace,
-    clusterDomain,
-    trustDomain,
-    defaultOpaquePorts,
-    isH2UpgradeEnabled,
-    outboundTransportMode,
-    isIpv6Enabled,
-  };
-}
-
-function controlPlanePorts(config: Config) {
-  const port = (address: string) => splitAddress(address)!.port;
-  return {
-    identity: port(config.identityAddress),
-    destination: port(config.destinationAddress),
-    policy: port(config.policyAddress),
-    webhooks: [config.injectorAddress, config.policyValidatorAddress, config.spValidatorAddress].map(port),
-  };
 }
