@@ -1,6 +1,9 @@
 /**
  * The servers of a test pod. 8080: HTTP/1.1 and WebSocket. 8081: HTTP/2 without TLS and gRPC. 7001: TCP echo with half-close.
  * 7002: TCP, the server speaks first. Pod and port names are in test/support/peers.ts.
+ *
+ * A request to 8080 says how it is answered: `?status=503`, `?delay=300` (ms), `?fail=2&key=x` (500 to the first two of this key); the
+ * answer says how many requests of its key, and of its path, this pod has had. DELAY_MS and STATUS in the environment hold for all.
  */
 import http from 'node:http';
 import http2 from 'node:http2';
@@ -17,7 +20,7 @@ export async function startServers(env: NodeJS.ProcessEnv): Promise<AsyncDisposa
   const pod = env.HOSTNAME ?? '';
   const delayMs = Number(env.DELAY_MS ?? 0);
   const servers = [
-    await listen(createHttp(pod, delayMs), 8080),
+    await listen(createHttp(pod, delayMs, Number(env.STATUS ?? 200)), 8080),
     await listen(createHttp2(pod, delayMs), 8081),
     await listen(createEcho(), 7001),
     await listen(createGreeter(), 7002),
@@ -46,10 +49,22 @@ async function listen(server: net.Server, port: number): Promise<() => Promise<v
   };
 }
 
-function createHttp(pod: string, delayMs: number): http.Server {
+/** Keys and paths counted; a test that uses more counts nothing new. */
+const COUNTED_MAX = 10_000;
+
+function createHttp(pod: string, delayMs: number, usualStatus: number): http.Server {
+  const counts = new Map<string, number>();
+  const count = (what: string) => {
+    const number = (counts.get(what) ?? 0) + 1;
+    if (number > 1 || counts.size < COUNTED_MAX) counts.set(what, number);
+    return number;
+  };
   const server = http.createServer(async (request, response) => {
     const url = new URL(request.url ?? '/', 'http://server');
-    const status = Number(url.searchParams.get('status') ?? 200);
+    const attempt = count(`key ${url.searchParams.get('key')}`);
+    count(`path ${url.pathname}`);
+    const isToFail = attempt <= Number(url.searchParams.get('fail') ?? 0);
+    const status = isToFail ? 500 : Number(url.searchParams.get('status') ?? usualStatus);
     const waitMs = Number(url.searchParams.get('delay') ?? delayMs);
     if (waitMs > 0) await sleep(waitMs);
     const body: Buffer[] = [];
@@ -65,6 +80,8 @@ function createHttp(pod: string, delayMs: number): http.Server {
         headers: request.headers,
         body: Buffer.concat(body).toString('utf8'),
         trailers: request.trailers,
+        attempt,
+        seen: counts.get(`path ${url.searchParams.get('seen')}`) ?? 0,
       }),
     );
   });
