@@ -42,7 +42,7 @@ interface Rule {
   apiGroups: string[];
   apiVersions: string[];
   resources: string[];
-  scope?: string;
+  scope: string;
 }
 
 const WRITES = ['CREATE', 'UPDATE'];
@@ -91,12 +91,14 @@ export const WEBHOOKS: readonly Webhook[] = [
           'servers',
           'egressnetworks',
         ],
+        scope: '*',
       },
       {
         operations: WRITES,
         apiGroups: ['gateway.networking.k8s.io'],
         apiVersions: ['*'],
         resources: ['httproutes', 'grpcroutes', 'tlsroutes', 'tcproutes'],
+        scope: '*',
       },
     ],
   },
@@ -115,6 +117,7 @@ export const WEBHOOKS: readonly Webhook[] = [
         apiGroups: ['linkerd.io'],
         apiVersions: ['v1alpha1', 'v1alpha2'],
         resources: ['serviceprofiles'],
+        scope: '*',
       },
     ],
   },
