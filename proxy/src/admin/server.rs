@@ -141,8 +141,8 @@ impl Admin {
         let Some(mesh) = self.0.mesh.get() else { return true };
         let policy = mesh.policy.borrow();
         let Some(http) = policy.http() else { return policy.check(peer.ip(), tls).is_some() };
-        let Some(found) = route::find(&http.routes, route::Request::new(request)) else { return false };
-        http.routes[found.route].rules[found.rule].policy.check(peer.ip(), tls).is_some()
+        let found = http.find(route::Request::new(request));
+        found.is_some_and(|(_, rule)| rule.check(peer.ip(), tls).is_some())
     }
 }
 

@@ -146,18 +146,16 @@ impl HttpService {
             events.http_no_route(&self.client);
             return Err(Error::NoRoute);
         };
-        let found = route::find(&http.routes, route::Request::new(request));
-        let rule = found.and_then(|f| http.routes.get(f.route)?.rules.get(f.rule));
-        let (Some(found), Some(rule)) = (found, rule) else {
+        let Some((found, rule)) = http.find(route::Request::new(request)) else {
             events.http_no_route(&self.client);
             return Err(Error::NoRoute);
         };
-        let Some(authz) = rule.policy.check(self.client.addr.ip(), self.client.tls()) else {
-            events.http_denied(&self.client, &rule.policy);
+        let Some(authz) = rule.check(self.client.addr.ip(), self.client.tls()) else {
+            events.http_denied(&self.client, rule);
             return Err(Error::Unauthorized);
         };
         if authz.is_audit() {
-            events.http_audited(&self.client, &rule.policy, authz);
+            events.http_audited(&self.client, rule, authz);
         }
         let counters = class.route(found.route, found.rule, authz).ok_or(Error::NoRoute)?;
         counters.allowed.incr();

@@ -54,7 +54,7 @@ fn http(
 ) -> Result<Http, Invalid> {
     let rate_limit = rate_limit.map(self::rate_limit).transpose()?.map(Arc::new);
     if routes.is_empty() {
-        return Ok(Http { routes: [default_route(server, false)].into(), rate_limit });
+        return Ok(Http::new(vec![default_route(server, false)], rate_limit));
     }
     let rule = |rule: wire::http_route::Rule| {
         let matches = each("matches", rule.matches, route::http_match)?;
@@ -64,12 +64,12 @@ fn http(
         let rules = each("rules", r.rules, rule)?;
         assemble(meta(r.metadata)?, r.hosts, r.authorizations, rules, server, false)
     };
-    Ok(Http { routes: each("routes", routes, one)?, rate_limit })
+    Ok(Http::new(each("routes", routes, one)?, rate_limit))
 }
 
 fn grpc(routes: Vec<wire::GrpcRoute>, server: &Authorizations) -> Result<Http, Invalid> {
     if routes.is_empty() {
-        return Ok(Http { routes: [default_route(server, true)].into(), rate_limit: None });
+        return Ok(Http::new(vec![default_route(server, true)], None));
     }
     let rule = |rule: wire::grpc_route::Rule| {
         let matches = each("matches", rule.matches, route::grpc_match)?;
@@ -79,7 +79,7 @@ fn grpc(routes: Vec<wire::GrpcRoute>, server: &Authorizations) -> Result<Http, I
         let rules = each("rules", r.rules, rule)?;
         assemble(meta(r.metadata)?, r.hosts, r.authorizations, rules, server, true)
     };
-    Ok(Http { routes: each("routes", routes, one)?, rate_limit: None })
+    Ok(Http::new(each("routes", routes, one)?, None))
 }
 
 type Rules = Vec<(Vec<RequestMatch>, Vec<Filter>)>;
@@ -218,10 +218,9 @@ pub fn default_server(name: &str, authz: Option<(Vec<Network>, Authn)>, protocol
     let authorizations = Authorizations::new(list);
     let protocol = match protocol {
         DefaultProtocol::Opaque => Protocol::Opaque,
-        DefaultProtocol::Detect(timeout) => Protocol::Detect {
-            timeout,
-            http: Http { routes: [default_route(&authorizations, false)].into(), rate_limit: None },
-        },
+        DefaultProtocol::Detect(timeout) => {
+            Protocol::Detect { timeout, http: Http::new(vec![default_route(&authorizations, false)], None) }
+        }
     };
     ServerPolicy { meta, labels, protocol, authorizations }
 }

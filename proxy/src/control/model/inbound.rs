@@ -4,7 +4,7 @@ pub use super::authz::{Authn, Authorizations, Authz, ClientTls, Network};
 
 use super::filter::Filter;
 use super::meta::Meta;
-use super::route::Route;
+use super::route::{Found, Request, Route, RouteIndex};
 use crate::metrics::Labels;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub enum Protocol {
 #[derive(Clone, Debug)]
 pub struct Http {
     pub routes: Arc<[Route<HttpPolicy>]>,
+    index: Arc<RouteIndex>,
     pub rate_limit: Option<Arc<RateLimit>>,
 }
 
@@ -78,6 +79,18 @@ impl ServerPolicy {
             }
             Protocol::Opaque | Protocol::Tls | Protocol::Invalid(_) => None,
         }
+    }
+}
+
+impl Http {
+    pub fn new(routes: Vec<Route<HttpPolicy>>, rate_limit: Option<Arc<RateLimit>>) -> Self {
+        Self { index: Arc::new(RouteIndex::new(&routes)), routes: routes.into(), rate_limit }
+    }
+
+    /// The best route and rule for a request, if any matches.
+    pub fn find(&self, request: Request<'_>) -> Option<(Found, &HttpPolicy)> {
+        let found = self.index.find(&self.routes, request)?;
+        Some((found, &self.routes.get(found.route)?.rules.get(found.rule)?.policy))
     }
 }
 
