@@ -69,8 +69,11 @@ async function startComponents(
   ports.admin = admin.port;
   loggers.of('main').info({ port: admin.port }, 'admin server listens');
 
-  const mesh = meshSettings(config);
   const inboundPolicies = watchInboundPolicies(state, config);
+  const mesh = {
+    ...meshSettings(config),
+    isOpaqueByServer: (...args: Parameters<typeof inboundPolicies.isOpaque>) => inboundPolicies.isOpaque(...args),
+  };
   const outboundPolicies = watchOutboundPolicies(state);
   const profiles = watchProfiles(state, mesh, config);
   const status =

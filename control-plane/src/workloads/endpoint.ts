@@ -3,6 +3,7 @@
  * Service's port, or of one pod.
  */
 import type { ExternalWorkload } from '@tulle/api/external-workload.ts';
+import type { WorkloadName } from './context-token.ts';
 import type { SliceMember } from './endpoint-slice.ts';
 import { canonicalIp } from './ip-address.ts';
 import { identityName, OPAQUE_PORTS_ANNOTATION, PROXY_CONTAINER, ZONE_LABEL } from './mesh-names.ts';
@@ -19,7 +20,11 @@ export interface MeshSettings {
   /** `transport-header`: to meshed pods always over the inbound port; `transparent`: only to opaque ports. */
   outboundTransportMode: 'transport-header' | 'transparent';
   isIpv6Enabled: boolean;
+  /** Whether a Server makes a port of a workload opaque; `ports` are those that it may name. */
+  isOpaqueByServer?: (workload: WorkloadName, ports: NamedPorts, port: number) => boolean;
 }
+
+export type NamedPorts = readonly { readonly name?: string; readonly port: number }[];
 
 export interface Endpoint {
   ip: string;
@@ -105,7 +110,8 @@ export function isExternalPortOpaque(
   const text = annotations[OPAQUE_PORTS_ANNOTATION];
   const names = new Map(ports.flatMap((each) => (each.name ? [[each.name, each.port] as const] : [])));
   const own = text === undefined ? undefined : parsePortList(text, names).ports;
-  return (own ?? index.namespace(ref.namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
+  const isOpaque = (own ?? index.namespace(ref.namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
+  return isOpaque || (mesh.isOpaqueByServer?.({ ...ref, kind: 'ExternalWorkload' }, ports, port) ?? false);
 }
 
 /** The endpoint that an address without a pod is. */
@@ -123,7 +129,9 @@ export function bareEndpoint(address: { ip: string; port: number }, member?: Sli
 }
 
 export function isPodPortOpaque(index: WorkloadIndex, mesh: MeshSettings, pod: Pod, port: number): boolean {
-  return (pod.opaquePorts ?? index.namespace(pod.namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
+  const { namespace, name, containerPorts } = pod;
+  const isOpaque = (pod.opaquePorts ?? index.namespace(namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
+  return isOpaque || (mesh.isOpaqueByServer?.({ kind: 'Pod', namespace, name }, containerPorts, port) ?? false);
 }
 
 function meshing(

@@ -10,6 +10,7 @@ import type {
   Service as KubeService,
 } from '@tulle/api';
 import { type ExternalWorkload, parseExternalWorkload } from '@tulle/api/external-workload.ts';
+import type { WorkloadName } from './context-token.ts';
 import { type EndpointSlice, parseEndpointSlice } from './endpoint-slice.ts';
 import { canonicalIp } from './ip-address.ts';
 import { ZONE_LABEL } from './mesh-names.ts';
@@ -118,6 +119,15 @@ export class WorkloadIndex {
 
   namespace(name: string): NamespaceSettings | undefined {
     return this.#namespaces.get(name);
+  }
+
+  /** Topics of the answers that depend on a workload. */
+  topicsOf({ kind, namespace, name }: WorkloadName): ReadonlySet<Topic> {
+    const topics = new Set<Topic>();
+    const pod = kind === 'Pod' ? this.#pods.get(`${namespace}/${name}`) : undefined;
+    if (pod) this.#touchPod(pod, topics);
+    if (kind === 'ExternalWorkload') this.#touchExternal(`${namespace}/${name}`, topics);
+    return topics;
   }
 
   /** What could not be read of an object's annotations. */

@@ -1,10 +1,10 @@
 /** What decides on the ports of a workload outside the cluster where no Server does: its annotations, as a pod's. */
 import type { ExternalWorkload } from '@tulle/api/external-workload.ts';
 import type { DefaultPolicy } from '../../workloads/default-policy.ts';
+import type { NamedPorts } from '../../workloads/endpoint.ts';
 import { OPAQUE_PORTS_ANNOTATION, REQUIRE_IDENTITY_ANNOTATION } from '../../workloads/mesh-names.ts';
 import { readDefaultPolicy } from '../../workloads/namespace.ts';
 import { NO_PORTS, type PortSet, parsePortList } from '../../workloads/port-set.ts';
-import type { NamedPorts } from './workload.ts';
 
 export interface ExternalDefaults {
   namespace: string;

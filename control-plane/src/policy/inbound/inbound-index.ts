@@ -17,6 +17,7 @@ import {
   SERVERS,
 } from '@tulle/api';
 import { objectRef, refKey } from '@tulle/api/object-ref.ts';
+import type { NamedPorts } from '../../workloads/endpoint.ts';
 import type { Topic, WorkloadIndex } from '../../workloads/workload-index.ts';
 import { AttachmentSet } from './attachment-set.ts';
 import {
@@ -28,7 +29,7 @@ import {
 import { type ResolvedServer, resolveServer } from './resolved-server.ts';
 import { ServerSet } from './server-set.ts';
 import { readServer, type StoredServer } from './stand-ins.ts';
-import { type NamedPorts, type WorkloadKey, type WorkloadRef, workloadOfTopic } from './workload.ts';
+import { type WorkloadKey, type WorkloadRef, workloadOfTopic } from './workload.ts';
 
 /** The kinds that `apply` takes. */
 export const INBOUND_KINDS: readonly Kind[] = [
@@ -68,8 +69,7 @@ export class InboundIndex {
     const set = type === 'set' ? object : undefined;
     switch (ref.kind) {
       case 'Server':
-        this.#resolved.delete(key);
-        for (const workload of this.#servers.replace(key, set && readServer(set))) topics.add(inboundTopic(workload));
+        this.#replaceServer(key, set && readServer(set), topics);
         break;
       case 'ServerAuthorization':
       case 'AuthorizationPolicy':
@@ -96,6 +96,11 @@ export class InboundIndex {
       const workload = ref.kind === 'Pod' ? workloads.pod(key) : workloads.externalWorkload(key);
       this.#servers.replaceWorkload(ref, workload?.labels);
     }
+  }
+
+  /** Whether the Server of a port says that nothing is to be detected on it. */
+  isOpaque(ref: WorkloadRef, ports: NamedPorts, port: number): boolean {
+    return this.serversOn(ref, ports, port)[0]?.protocol === 'opaque';
   }
 
   /** The Servers of a port, the one in force first. */
@@ -141,6 +146,16 @@ export class InboundIndex {
       ...this.#attachments.sizes(),
       resolvedServers: this.#resolved.size,
     };
+  }
+
+  /** Where a Server is opaque, clients are to know: it also changes what they are told of the workload itself. */
+  #replaceServer(key: string, server: StoredServer | undefined, topics: Set<Topic>): void {
+    this.#resolved.delete(key);
+    const hadOpaque = this.#servers.hasOpaque;
+    for (const workload of this.#servers.replace(key, server)) {
+      topics.add(inboundTopic(workload));
+      if (hadOpaque || this.#servers.hasOpaque) topics.add(workload);
+    }
   }
 
   #touchTarget(target: AuthorizationTarget, topics: Set<Topic>): void {

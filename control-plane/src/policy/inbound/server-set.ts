@@ -4,9 +4,10 @@
  */
 import { type Labels, selectorMatches } from '@tulle/api/label-selector.ts';
 import { byAge } from '@tulle/api/object-ref.ts';
+import type { NamedPorts } from '../../workloads/endpoint.ts';
 import { MultiMap } from '../../workloads/multi-map.ts';
 import type { StoredServer } from './stand-ins.ts';
-import { type NamedPorts, type WorkloadKey, type WorkloadRef, workloadKey } from './workload.ts';
+import { type WorkloadKey, type WorkloadRef, workloadKey } from './workload.ts';
 
 interface KnownWorkload {
   ref: WorkloadRef;
@@ -16,6 +17,7 @@ interface KnownWorkload {
 export class ServerSet {
   /** By `namespace/name`. */
   readonly #servers = new Map<string, StoredServer>();
+  #opaqueServers = 0;
   readonly #serversByNamespace = new MultiMap<string, string>();
   readonly #workloads = new Map<WorkloadKey, KnownWorkload>();
   readonly #workloadsByNamespace = new MultiMap<string, WorkloadKey>();
@@ -30,9 +32,11 @@ export class ServerSet {
       for (const workload of touched) this.#unlink(workload, key);
       this.#serversByNamespace.delete(old.ref.namespace, key);
       this.#servers.delete(key);
+      if (old.protocol === 'opaque') this.#opaqueServers--;
     }
     if (!server) return touched;
     this.#servers.set(key, server);
+    if (server.protocol === 'opaque') this.#opaqueServers++;
     this.#serversByNamespace.add(server.ref.namespace, key);
     for (const workload of this.#workloadsByNamespace.get(server.ref.namespace)) {
       if (!selects(server, this.#workloads.get(workload)!)) continue;
@@ -59,6 +63,11 @@ export class ServerSet {
     for (const server of this.#serversByNamespace.get(ref.namespace)) {
       if (selects(this.#servers.get(server)!, workload)) this.#link(key, server);
     }
+  }
+
+  /** Whether there is any Server that makes a port opaque. */
+  get hasOpaque(): boolean {
+    return this.#opaqueServers > 0;
   }
 
   get(key: string): StoredServer | undefined {

@@ -1,26 +1,37 @@
 /** Fills the index of inbound policies from the cluster, and says of which streams each answer is. */
-import { MeshError } from '@tulle/api';
+import { type KubeObject, MeshError } from '@tulle/api';
 import type { PortSpec } from '@tulle/api/gen/inbound_pb.ts';
 import type { ClusterState } from '../../workloads/cluster-state.ts';
 import { parseWorkload } from '../../workloads/context-token.ts';
-import type { Topic } from '../../workloads/workload-index.ts';
+import type { Topic, WorkloadIndex } from '../../workloads/workload-index.ts';
 import type { AuthorizationSettings } from './authorization-set.ts';
 import { INBOUND_KINDS, InboundIndex, inboundTopic } from './inbound-index.ts';
 import { type InboundContext, inboundServer } from './inbound-server.ts';
 import { type ServerInit, toServer } from './translator.ts';
-import { workloadKey } from './workload.ts';
+import { workloadKey, workloadOfTopic } from './workload.ts';
 
 /** Call before `state.start`. */
 export function watchInboundPolicies(state: ClusterState, settings: AuthorizationSettings): InboundIndex {
   const index = new InboundIndex(settings);
   for (const kind of INBOUND_KINDS) {
-    state.watch(kind, (type, object) => index.apply(kind, type, object), {
+    const apply = (type: 'set' | 'delete', object: KubeObject) => expand(index.apply(kind, type, object), state.index);
+    state.watch(kind, apply, {
       isOptional: true,
       problems: (object) => index.problems(kind, object),
     });
   }
   state.onChange((topics) => index.refresh(topics, state.index));
   return index;
+}
+
+/** What is told of a workload depends on more than it: its endpoints of Services too are other ones now. */
+function expand(topics: ReadonlySet<Topic>, workloads: WorkloadIndex): Set<Topic> {
+  const all = new Set(topics);
+  for (const topic of topics) {
+    const workload = workloadOfTopic(topic);
+    for (const each of workload ? workloads.topicsOf(workload) : []) all.add(each);
+  }
+  return all;
 }
 
 /** The answer to a proxy that asks for a port's policy. @throws MeshError `INVALID_ARGUMENT` for what is no port. */

@@ -7,9 +7,6 @@ export type WorkloadRefKind = WorkloadRef['kind'];
 /** `pod/ns/name` or `external/ns/name`: also the topic of the workload itself. */
 export type WorkloadKey = `${'pod' | 'external'}/${string}`;
 
-/** What a Server's port may be the name of. */
-export type NamedPorts = readonly { readonly name?: string; readonly port: number }[];
-
 export function workloadKey({ kind, namespace, name }: WorkloadRef): WorkloadKey {
   return `${kind === 'Pod' ? 'pod' : 'external'}/${namespace}/${name}`;
 }
