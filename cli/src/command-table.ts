@@ -36,6 +36,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/diagnostics.ts'),
   },
   {
+    name: 'authz',
+    summary: 'list the authorizations in force on a workload',
+    load: () => import('./commands/authz.ts'),
+  },
+  {
+    name: 'profile',
+    summary: 'print a ServiceProfile from a template, OpenAPI or protobuf',
+    load: () => import('./commands/profile.ts'),
+  },
+  {
     name: 'policy',
     summary: 'suggest policies from traffic, and try them on it',
     load: () => import('./commands/policy.ts'),
@@ -55,18 +65,16 @@ export const COMMANDS: readonly CommandEntry[] = [
 
 /** Commands of Linkerd that are still to come, and what they come with. */
 export const LATER: Readonly<Record<string, string>> = {
-  authz: 'policy',
   upgrade: 'the charts; until then `tulle install` keeps the certificates of an installed control plane',
   uninstall: 'the charts; until then: tulle install | kubectl delete -f -',
   prune: 'the charts',
-  profile: 'service profiles',
   'install-cni': 'the CNI plugin',
   multicluster: 'multicluster',
   viz: 'the dashboard; `tulle stat` and `tulle edges` need no extension',
   dashboard: 'the dashboard',
   tap: 'live views of requests',
   top: 'live views of requests',
-  routes: 'service profiles',
+  routes: 'live views of requests',
 };
 
 /** Global options that take a value, so that the value is not taken for the command. */

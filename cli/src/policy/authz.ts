@@ -1,0 +1,74 @@
+/** `tulle authz`: the authorizations of a workload, as the control plane resolves them. */
+import { type KubeObject, MeshError, type Pod, SERVERS } from '@tulle/api';
+import type { Client } from '@tulle/client';
+import { type GlobalOptions, withClient } from '../globals.ts';
+import { belongsTo, isAlive, listPods } from '../mesh/mesh-pods.ts';
+import { parseResources } from '../mesh/resource.ts';
+import { outputFormat } from '../output/documents.ts';
+import { renderTable } from '../output/table.ts';
+import { authorizationRows } from './authorization-rows.ts';
+import { readClusterView } from './cluster-view.ts';
+
+const COLUMNS = ['ROUTE', 'SERVER', 'AUTHORIZATION_POLICY', 'SERVER_AUTHORIZATION'];
+
+export async function authz(words: string[], globals: GlobalOptions, options: { output?: string }): Promise<void> {
+  const format = outputFormat(options.output, ['table', 'json']);
+  const { rows, notes } = await withClient(globals, async (client) => {
+    const namespace = globals.namespace ?? client.config.namespace;
+    const pods = await podsOf(client, words, namespace);
+    const numbers = await serverPorts(client);
+    const view = await readClusterView(client, globals.linkerdNamespace);
+    const withPorts = pods.map(({ metadata: { namespace: ns = '', name } }) => {
+      const declared = view.workloads.pod(`${ns}/${name}`)?.containerPorts ?? [];
+      return { namespace: ns, name, ports: new Set([...declared.map(({ port }) => port), ...(numbers.get(ns) ?? [])]) };
+    });
+    return authorizationRows(view.inbound, withPorts);
+  });
+  for (const note of notes) process.stderr.write(`‼ ${note}\n`);
+  if (format === 'json') {
+    process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+    return;
+  }
+  const cells = rows.map(({ route, server, authorizationPolicy = '-', serverAuthorization = '-' }) => [
+    route,
+    server,
+    authorizationPolicy,
+    serverAuthorization,
+  ]);
+  process.stdout.write(
+    renderTable(
+      COLUMNS.map((title) => ({ title })),
+      cells,
+    ),
+  );
+}
+
+async function podsOf(client: Client, words: readonly string[], namespace: string): Promise<Pod[]> {
+  const found = new Set<Pod>();
+  for (const resource of parseResources(words)) {
+    const { namespaced } = resource.kind;
+    const objects = resource.name
+      ? [await client.get<KubeObject>(resource.kind, resource.name, namespaced ? namespace : undefined)]
+      : (await client.list<KubeObject>(resource.kind, namespaced ? { namespace } : {})).items;
+    for (const pod of await listPods(client, namespaced ? namespace : undefined))
+      if (isAlive(pod) && objects.some((object) => belongsTo(pod, resource, object))) found.add(pod);
+  }
+  if (found.size === 0)
+    throw new MeshError('NOT_FOUND', `no pods found for ${words.join(' ')} in namespace ${namespace}`);
+  return [...found];
+}
+
+/** Ports that Servers give by number, by namespace: containers need not declare them. */
+async function serverPorts(client: Client): Promise<Map<string, number[]>> {
+  const ports = new Map<string, number[]>();
+  const servers = await client.list<KubeObject>(SERVERS).catch((error) => {
+    if (MeshError.from(error).code === 'NOT_FOUND') return { items: [] };
+    throw error;
+  });
+  for (const { metadata, spec } of servers.items) {
+    if (typeof spec?.port !== 'number') continue;
+    const namespace = metadata.namespace ?? '';
+    ports.set(namespace, [...(ports.get(namespace) ?? []), spec.port]);
+  }
+  return ports;
+}

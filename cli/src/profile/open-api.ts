@@ -1,0 +1,113 @@
+/** Routes from an OpenAPI document, version 2 or 3: one for each operation, in the order of paths and methods. */
+import { MeshError } from '@tulle/api';
+import { durationMs } from '@tulle/control-plane/injector/annotation-values.ts';
+import { parseDocument } from 'yaml';
+import { type PrintedRoute, quoteRegex } from './profile-object.ts';
+
+type Fields = Record<string, unknown>;
+
+const METHODS = ['delete', 'get', 'head', 'options', 'patch', 'post', 'put', 'trace'];
+/** An operation that sets it may be sent again when it fails. */
+const RETRYABLE = 'x-linkerd-retryable';
+/** A duration such as 300ms: how long requests of the operation may take. */
+const TIMEOUT = 'x-linkerd-timeout';
+const SERVER_ERROR_MIN = 500;
+
+/** @throws MeshError `INVALID_ARGUMENT` when the text is no OpenAPI document; `source` names it. */
+export function openApiRoutes(text: string, source: string): PrintedRoute[] {
+  const parsed = parseDocument(text);
+  const [error] = parsed.errors;
+  if (error) throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${error.message.split('\n')[0]}`);
+  const document: unknown = parsed.toJS();
+  if (!isFields(document) || !isFields(document.paths)) {
+    throw new MeshError('INVALID_ARGUMENT', `read ${source}: no OpenAPI document: want a map with paths`);
+  }
+  const base = basePath(document);
+  return Object.entries(document.paths)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([path, given]) => {
+      if (!path.startsWith('/')) return [];
+      const item = resolved(document, given);
+      const whole = joined(base, path);
+      return METHODS.flatMap((method) => {
+        const operation = item?.[method];
+        return operation === undefined ? [] : [route(whole, method.toUpperCase(), operation, source)];
+      });
+    });
+}
+
+function route(path: string, method: string, operation: unknown, source: string): PrintedRoute {
+  const fields = isFields(operation) ? operation : {};
+  const name = `${method} ${path}`;
+  const timeout = fields[TIMEOUT];
+  if (timeout !== undefined) {
+    try {
+      durationMs(String(timeout));
+    } catch (error) {
+      const { message } = MeshError.from(error);
+      throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${name}: ${TIMEOUT}: found ${timeout}, ${message}`);
+    }
+  }
+  const responseClasses = classes(fields.responses);
+  return {
+    name,
+    condition: { method, pathRegex: pathRegex(path) },
+    ...(responseClasses.length ? { responseClasses } : {}),
+    ...(fields[RETRYABLE] === true ? { isRetryable: true } : {}),
+    ...(timeout === undefined ? {} : { timeout: String(timeout) }),
+  };
+}
+
+/** A parameter stands for what is between two slashes. */
+export function pathRegex(path: string): string {
+  return path
+    .split(/(\{[^}]*\})/)
+    .map((part) => (/^\{.*\}$/.test(part) ? '[^/]*' : quoteRegex(part)))
+    .join('');
+}
+
+/** One for each status that is documented; `5XX` stands for a hundred of them, `default` for none. */
+function classes(responses: unknown): NonNullable<PrintedRoute['responseClasses']> {
+  if (!isFields(responses)) return [];
+  return Object.keys(responses)
+    .flatMap((key) => {
+      const [, first, rest] = /^([1-5])(\d\d|XX)$/i.exec(key) ?? [];
+      if (first === undefined || rest === undefined) return [];
+      const min = Number(first) * 100 + (/x/i.test(rest) ? 0 : Number(rest));
+      return [{ min, max: /x/i.test(rest) ? min + 99 : min }];
+    })
+    .sort((a, b) => a.min - b.min || a.max - b.max)
+    .map((status) => ({
+      condition: { status },
+      ...(status.min >= SERVER_ERROR_MIN ? { isFailure: true as const } : {}),
+    }));
+}
+
+/** Version 2 has it as a field of its own, version 3 as the path of the first server. */
+function basePath({ basePath: own, servers }: Fields): string {
+  if (typeof own === 'string') return own;
+  const [first] = Array.isArray(servers) ? servers : [];
+  const url = isFields(first) && typeof first.url === 'string' ? first.url : '';
+  return url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '').replace(/^\/\/[^/]*/, '');
+}
+
+function joined(base: string, path: string): string {
+  const start = base.replace(/\/+$/, '');
+  return `${start === '' || start.startsWith('/') ? start : `/${start}`}${path}`;
+}
+
+/** A path's operations may stand elsewhere in the document. */
+function resolved(document: Fields, item: unknown): Fields | undefined {
+  if (!isFields(item)) return undefined;
+  const { $ref: reference } = item;
+  if (typeof reference !== 'string' || !reference.startsWith('#/')) return item;
+  const steps = reference.slice(2).split('/');
+  const target = steps.reduce<unknown>((node, step) => {
+    const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~');
+    return isFields(node) && Object.hasOwn(node, key) ? node[key] : undefined;
+  }, document);
+  return isFields(target) ? target : undefined;
+}
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
