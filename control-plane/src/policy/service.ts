@@ -1,15 +1,13 @@
 /** The policy services: who may speak to a pod's ports, and what its own connections are to do. */
-import { isDeepStrictEqual } from 'node:util';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { InboundServerPolicies } from '@tulle/api/gen/inbound_pb.ts';
 import { OutboundPolicies } from '@tulle/api/gen/outbound_pb.ts';
 import { onlyChanges, watchView } from '../wire/watch-view.ts';
 import type { ClusterState } from '../workloads/cluster-state.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
-import type { Topic } from '../workloads/workload-index.ts';
 import type { InboundIndex } from './inbound/inbound-index.ts';
 import type { InboundSettings } from './inbound/inbound-server.ts';
-import { inboundView } from './inbound/sources.ts';
+import { inboundView, isSameServer } from './inbound/sources.ts';
 import type { OutboundIndex } from './outbound/outbound-index.ts';
 import type { OutboundSettings } from './outbound/resolver.ts';
 import { createOutboundStreams } from './outbound/streams.ts';
@@ -21,24 +19,19 @@ export interface PolicyOptions {
   outbound: { index: OutboundIndex; settings: OutboundSettings };
 }
 
-interface View<T> {
-  topics: Topic[];
-  read: () => T;
-}
-
 export function createPolicyRoutes({ state, mesh, inbound, outbound }: PolicyOptions): (router: ConnectRouter) => void {
   const { index } = state;
   const inboundContext = { workloads: index, policies: inbound.index, mesh, settings: inbound };
 
   const outboundStreams = createOutboundStreams({ state, mesh, ...outbound });
 
-  const watch = <T>({ topics, read }: View<T>, signal: AbortSignal) =>
-    watchView(state, topics, signal, onlyChanges(read, isDeepStrictEqual));
-
   return (router) => {
     router.service(InboundServerPolicies, {
       getPort: (request) => state.ready().then(inboundView(inboundContext, request).read),
-      watchPort: (request, context) => watch(inboundView(inboundContext, request), context.signal),
+      watchPort: (request, { signal }) => {
+        const { topics, read } = inboundView(inboundContext, request);
+        return watchView(state, topics, signal, onlyChanges(read, isSameServer));
+      },
     });
     router.service(OutboundPolicies, {
       get: (request) => outboundStreams.get(request),

@@ -64,7 +64,7 @@ export function inboundServer(context: InboundContext, ref: WorkloadRef, port: n
   if (!external) return undefined;
   const [server, ...shadowed] = context.policies.serversOn(ref, tcpPorts(external), port);
   if (!server) return defaultServer(context, externalDefaults(external), port, []);
-  return selectedServer(context.policies.resolve(server), [], shadowed);
+  return selectedServer(context.policies.resolve(server), [], shadowed, context.settings);
 }
 
 function podServer(context: InboundContext, ref: WorkloadRef, pod: Pod, port: number): InboundServer {
@@ -84,11 +84,30 @@ function podServer(context: InboundContext, ref: WorkloadRef, pod: Pod, port: nu
     };
   }
   if (!server) return defaultServer(context, pod, port, probeRoutes(probes, settings));
-  const selected = selectedServer(policies.resolve(server), probeRoutes(probes, settings), shadowed);
+  const selected = selectedServer(policies.resolve(server), probes, shadowed, settings);
   return isOurs && probes.length > 0 ? withProbes(selected, probes, settings) : selected;
 }
 
+/** The same object for all ports that one Server alone selects and that are probed alike. */
 function selectedServer(
+  resolved: ResolvedServer,
+  probes: readonly Probe[],
+  shadowed: readonly ResolvedServer['server'][],
+  settings: InboundSettings,
+): InboundServer {
+  if (shadowed.length > 0) return combine(resolved, probeRoutes(probes, settings), shadowed);
+  const key = probes.map(({ method, path }) => `${method} ${path}`).join('\n');
+  const known = shared.get(resolved) ?? new Map<string, InboundServer>();
+  const combined = known.get(key) ?? combine(resolved, probeRoutes(probes, settings), shadowed);
+  known.set(key, combined);
+  shared.set(resolved, known);
+  return combined;
+}
+
+/** By the probes of the port; what a Server comes to is another object after each change. */
+const shared = new WeakMap<ResolvedServer, Map<string, InboundServer>>();
+
+function combine(
   resolved: ResolvedServer,
   probes: readonly ProbeRoutes[],
   shadowed: readonly ResolvedServer['server'][],
