@@ -145,6 +145,15 @@ impl<P: Peer> Balancer<P> {
         members.iter().find(|m| m.addr == addr && m.is_open(now).is_ok())?.admit(now)
     }
 
+    /// The better of two by chance of the ready endpoints that are not at this address; None where there is none.
+    pub fn pick_other(&self, than: SocketAddr) -> Option<Picked<P>> {
+        let (members, now) = (self.lock().clone(), Instant::now());
+        let (n, first) = (members.len(), random_below(members.len()));
+        let around = (0..n).filter_map(|i| members.get((first + i) % n));
+        let two = around.filter(|m| m.addr != than && m.is_usable(now)).take(2);
+        two.min_by(|a, b| a.load.cost(now).total_cmp(&b.load.cost(now)))?.admit(now)
+    }
+
     /// Err: when the first endpoint may be tried again.
     fn try_pick(&self, key: Option<u64>, now: Instant) -> Result<Option<Picked<P>>, Instant> {
         for _ in 0..RACES_MAX {

@@ -178,7 +178,8 @@ impl Error {
             Self::GatewayLoop => answer(StatusCode::LOOP_DETECTED, ABORTED, true),
             Self::BadRequest(_) => answer(StatusCode::BAD_REQUEST, INVALID_ARGUMENT, true),
             Self::Injected { status, .. } => answer(*status, INTERNAL, false),
-            Self::InjectedGrpc { code, .. } => answer(StatusCode::OK, *code, false),
+            // The status is for who does not speak gRPC, and must not take a failure for a success.
+            Self::InjectedGrpc { code, .. } => answer(StatusCode::INTERNAL_SERVER_ERROR, *code, false),
             Self::Redirect { status, .. } => answer(*status, NOT_FOUND, false),
             Self::InvalidPolicy(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, true),
             Self::TimedOut(why) => {

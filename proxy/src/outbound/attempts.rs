@@ -23,6 +23,7 @@ use crate::{
 use http::{HeaderMap, Request, Response};
 use std::{
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     task::Poll,
     time::Duration,
@@ -70,7 +71,7 @@ impl<'a> Exchange<'a> {
             (None, Some(_)) => RETRIES_MAX,
             (None, None) => 0,
         };
-        let mut done = 0;
+        let (mut done, mut failed) = (0, None);
         loop {
             let again = (done < retries_max && tape.is_some()).then(|| copy_head(&request));
             // The last attempt may take its time: nobody waits to try another.
@@ -78,7 +79,9 @@ impl<'a> Exchange<'a> {
             let limits = Limits { headers, ..limits };
             let is_peeked = self.is_grpc && (budget.is_some() || retry.is_some_and(|r| !r.grpc_codes.is_empty()));
             let tape_of_first = tape.as_ref().filter(|_| done == 0);
-            let outcome = self.attempt(plan, bound, limits, is_peeked, request, upgrade.as_mut(), tape_of_first).await;
+            let outcome =
+                self.attempt(plan, bound, limits, is_peeked, request, upgrade.as_mut(), tape_of_first, failed).await;
+            failed = outcome.result.as_ref().ok().map(|answered| answered.endpoint);
 
             let is_failure = match (retry, budget) {
                 (Some(retry), _) => self.is_retryable(retry, &outcome),
@@ -142,11 +145,16 @@ impl<'a> Exchange<'a> {
         mut request: Box<Request<Body>>,
         upgrade: Option<&mut Upgrade>,
         tape: Option<&Tape>,
+        failed: Option<SocketAddr>,
     ) -> Outcome<'a> {
         let found = bound.filter(|_| plan.session.is_some()).and_then(|b| Session::find(b, self.rule.backends.iter()));
         let (backend, picked): (_, Option<Picked<HttpEndpoint>>) = match found {
             Some((backend, picked)) => (backend, Some(picked)),
             None => match self.rule.backends.choose() {
+                // What has just failed is not the place to try again, however quick it is to fail.
+                Some(backend) if backend.hash.is_none() => {
+                    (backend, failed.and_then(|endpoint| backend.to.pick_other(endpoint)))
+                }
                 Some(backend) => (backend, None),
                 None => return Error::NoBackend.into(),
             },

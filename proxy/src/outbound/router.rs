@@ -271,6 +271,14 @@ impl<P: Peer> To<P> {
         }
     }
 
+    /// A ready endpoint at another address.
+    pub fn pick_other(&self, than: SocketAddr) -> Option<Picked<P>> {
+        match self {
+            Self::Balancer(balancer) => balancer.pick_other(than),
+            Self::Forward(_) | Self::Nowhere => None,
+        }
+    }
+
     pub fn is_balanced(&self) -> bool {
         matches!(self, Self::Balancer(_))
     }

@@ -9,4 +9,5 @@ pub mod network;
 pub mod policy;
 pub mod proxy;
 pub mod replica;
+pub mod script;
 mod topic;

@@ -3,14 +3,15 @@
 use linkerd2_proxy_api::{
     meta,
     outbound::{
-        Backend, ExponentialBackoff, FailureAccrual, HttpRoute, OpaqueRoute, OutboundPolicy, ProxyProtocol, Queue,
+        Backend, ExponentialBackoff, FailureAccrual, GrpcRoute, HttpRoute, OpaqueRoute, OutboundPolicy, ProxyProtocol,
+        Queue,
         backend::{
             self, BalanceP2c, EndpointDiscovery,
             balance_p2c::{Load, PeakEwma},
             endpoint_discovery::{self, DestinationGet},
         },
-        http_route, opaque_route,
-        proxy_protocol::{Detect, Http1, Http2, Kind, Opaque},
+        grpc_route, http_route, opaque_route,
+        proxy_protocol::{Detect, Grpc, Http1, Http2, Kind, Opaque},
     },
 };
 
@@ -24,7 +25,7 @@ pub fn named(name: &str) -> Option<meta::Metadata> {
     Some(meta::Metadata { kind: Some(meta::metadata::Kind::Resource(service)) })
 }
 
-fn backend(path: &str) -> Option<Backend> {
+pub fn backend(path: &str) -> Option<Backend> {
     let discovery = endpoint_discovery::Kind::Dst(DestinationGet { path: path.into() });
     let balancer = BalanceP2c {
         discovery: Some(EndpointDiscovery { kind: Some(discovery) }),
@@ -100,4 +101,16 @@ pub fn balancers(policy: &mut OutboundPolicy, change: impl Fn(&mut BalanceP2c)) 
             }
         }
     }
+}
+
+/// One GRPCRoute to the balancer `path`.
+pub fn grpc(path: &str, change: impl FnOnce(&mut grpc_route::Rule)) -> OutboundPolicy {
+    let backend = grpc_route::RouteBackend { backend: backend(path), ..Default::default() };
+    let first = grpc_route::distribution::FirstAvailable { backends: vec![backend] };
+    let kind = Some(grpc_route::distribution::Kind::FirstAvailable(first));
+    let mut rule = grpc_route::Rule { backends: Some(grpc_route::Distribution { kind }), ..Default::default() };
+    change(&mut rule);
+    let route = GrpcRoute { metadata: named("grpc"), hosts: vec![], rules: vec![rule] };
+    let kind = Kind::Grpc(Grpc { routes: vec![route], failure_accrual: None });
+    OutboundPolicy { protocol: Some(ProxyProtocol { kind: Some(kind) }), metadata: named("web") }
 }

@@ -1,0 +1,255 @@
+//! Requests that are sent again: when, how often, with what of their bodies, and what is counted.
+
+use crate::{
+    isolated,
+    support::{
+        policy::{self, ms},
+        script::{PATH, Reply, SERVICE, Service},
+    },
+};
+use http::Request;
+use linkerd2_proxy_api::{
+    destination as dst,
+    http_types::HttpMethod,
+    outbound::{ExponentialBackoff, OutboundPolicy, grpc_route, http_route},
+};
+use std::time::Duration;
+
+const RETRY: &str = "outbound_http_route_retry";
+const GRPC_RETRY: &str = "outbound_grpc_route_retry";
+
+fn backoff(min_ms: i32, respects_retry_after: bool) -> ExponentialBackoff {
+    ExponentialBackoff {
+        respect_retry_after_hint: respects_retry_after,
+        ..policy::backoff(min_ms, min_ms * 10).unwrap()
+    }
+}
+
+/// So many retries of 5xx.
+fn retry(max_retries: u32) -> http_route::Retry {
+    let range = http_route::retry::conditions::StatusRange { start: 500, end: 599 };
+    http_route::Retry {
+        max_retries,
+        conditions: Some(http_route::retry::Conditions { status_ranges: vec![range] }),
+        backoff: Some(backoff(5, false)),
+        ..Default::default()
+    }
+}
+
+fn retrying(retry: http_route::Retry) -> OutboundPolicy {
+    policy::detected(PATH, http_route::Rule { retry: Some(retry), ..policy::http_rule(PATH) })
+}
+
+async fn counts(service: &Service, family: &str) -> [f64; 4] {
+    let mut counts = [0.0; 4];
+    for (at, name) in ["requests", "successes", "limit_exceeded", "overflow"].into_iter().enumerate() {
+        counts[at] = service.count(&format!("{family}_{name}_total"), &["parent_name=\"web\""]).await;
+    }
+    counts
+}
+
+#[test]
+fn a_failed_request_is_sent_again_with_its_body_and_to_another_endpoint() {
+    isolated!(|| async {
+        let mut service = Service::start(retrying(retry(2))).await;
+        let apps = service.add(PATH, 2).await;
+        apps[0].set([Reply::status(503)]);
+        for n in 0..20 {
+            let request = Request::post("/x?y").header("host", "web").header("n", n);
+            let answer = service.send(request, format!("body {n}"), false).await;
+            assert_eq!((answer.status, answer.header("app")), (200, &apps[1].addr.to_string()[..]));
+        }
+        let (bad, good) = (apps[0].take_seen(), apps[1].take_seen());
+        assert!(good.len() == 20 && !bad.is_empty(), "{} and {}", good.len(), bad.len());
+        for seen in bad.iter().chain(&good) {
+            let n = seen.headers["n"].to_str().unwrap();
+            assert_eq!((&seen.uri[..], &seen.body[..]), ("/x?y", format!("body {n}").as_bytes()));
+        }
+        let requests = bad.len() as f64;
+        assert_eq!(counts(&service, RETRY).await, [requests, requests, 0.0, 0.0]);
+        // The route has a stream per request, its backend one per attempt.
+        let statuses = service.count("outbound_http_route_request_statuses_total", &[]).await;
+        let attempts = service.count("outbound_http_route_backend_response_statuses_total", &[]).await;
+        assert_eq!((statuses, attempts), (20.0, 20.0 + requests));
+        assert_eq!(
+            service.count("outbound_http_route_backend_response_statuses_total", &["error=\"CANCEL\""]).await,
+            0.0
+        );
+    });
+}
+
+#[test]
+fn retries_end_at_the_limit_and_are_for_what_the_policy_names() {
+    isolated!(|| async {
+        let mut service = Service::start(retrying(retry(3))).await;
+        let app = service.add_one().await;
+        app.set([Reply::status(500)]);
+        assert_eq!(service.get("/").await.status, 500);
+        assert_eq!(app.take_seen().len(), 4);
+        assert_eq!(counts(&service, RETRY).await, [3.0, 0.0, 1.0, 0.0]);
+        app.set([Reply::status(404)]);
+        assert_eq!(service.get("/").await.status, 404);
+        assert_eq!(app.take_seen().len(), 1);
+        app.set([Reply::status(500), Reply::status(502), Reply::ok("third")]);
+        assert_eq!(service.get("/").await.body, "third");
+        assert_eq!(counts(&service, RETRY).await, [5.0, 1.0, 1.0, 0.0]);
+    });
+}
+
+#[test]
+fn a_connection_that_is_refused_counts_as_a_bad_gateway() {
+    isolated!(|| async {
+        // A pod of its own: nobody listens at the Service's other endpoint.
+        let mut service =
+            Service::start_with(retrying(retry(1)), Default::default(), &[("OUTBOUND_HTTP_FAILFAST_TIMEOUT", "300ms")])
+                .await;
+        let app = service.add_one().await;
+        let pod = service.network.add_pod().await;
+        service.set_endpoints(PATH, [app.addr, (pod.v4, 1).into()]);
+        for _ in 0..10 {
+            assert_eq!(service.get("/").await.status, 200);
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_too_long_passes_once() {
+    isolated!(|| async {
+        let mut service = Service::start(retrying(http_route::Retry { max_request_bytes: 100, ..retry(2) })).await;
+        let app = service.add_one().await;
+        app.set([Reply::status(500), Reply::ok("again")]);
+        let post = || Request::post("/").header("host", "web");
+        let answer = service.send(post(), "x".repeat(101), false).await;
+        assert_eq!((answer.status, app.take_seen()[0].body.len()), (500, 101));
+        app.set([Reply::status(500), Reply::ok("again")]);
+        let chunked = post().header("transfer-encoding", "chunked");
+        assert_eq!(service.send(chunked, "x".repeat(101), false).await.status, 500);
+        app.set([Reply::status(500), Reply::ok("again")]);
+        assert_eq!(service.send(post(), "x".repeat(100), false).await.body, "again");
+        assert_eq!(app.take_seen()[1].body.len(), 100);
+    });
+}
+
+#[test]
+fn an_attempt_that_takes_too_long_is_given_up_for_another() {
+    isolated!(|| async {
+        let timed = http_route::Retry { timeout: ms(200), ..retry(1) };
+        let mut service = Service::start(retrying(timed)).await;
+        let app = service.add_one().await;
+        app.set([Reply::after(10_000, Reply::ok("late")), Reply::ok("quick")]);
+        let answer = service.get("/").await;
+        assert_eq!(answer.body, "quick");
+        assert!((200..2_000).contains(&answer.took.as_millis()), "{:?}", answer.took);
+        // The last attempt may take its time.
+        app.set([Reply::after(10_000, Reply::ok("late")), Reply::after(600, Reply::ok("slow"))]);
+        let answer = service.get("/").await;
+        assert_eq!(answer.body, "slow");
+        let labels = ["error=\"RESPONSE_HEADERS_TIMEOUT\""];
+        assert_eq!(service.count("outbound_http_route_backend_response_statuses_total", &labels).await, 2.0);
+        assert_eq!(service.count("outbound_http_route_request_statuses_total", &labels).await, 0.0);
+    });
+}
+
+#[test]
+fn between_attempts_there_is_a_wait_and_as_long_as_the_server_asks_for() {
+    isolated!(|| async {
+        let waiting = http_route::Retry { backoff: Some(backoff(150, true)), ..retry(2) };
+        let mut service = Service::start(retrying(waiting)).await;
+        let app = service.add_one().await;
+        app.set([Reply::status(500), Reply::status(500), Reply::ok("")]);
+        // 150 ms, then twice that.
+        let answer = service.get("/").await;
+        assert!(answer.status == 200 && (450..2_000).contains(&answer.took.as_millis()), "{answer:?}");
+        let after = |seconds: &str| Reply { headers: vec![("retry-after", seconds.into())], ..Reply::status(503) };
+        app.set([after("1"), Reply::ok("")]);
+        let answer = service.get("/").await;
+        assert!(answer.status == 200 && (1_000..3_000).contains(&answer.took.as_millis()), "{answer:?}");
+        app.set([after("3600"), Reply::ok("")]);
+        let answer = service.get("/").await;
+        assert!(answer.status == 503 && answer.took < Duration::from_millis(800), "{answer:?}");
+    });
+}
+
+fn grpc_policy(retry: grpc_route::Retry) -> OutboundPolicy {
+    policy::grpc(PATH, |rule| rule.retry = Some(retry))
+}
+
+#[test]
+fn grpc_codes_are_found_in_head_and_trailers_until_a_message_has_come() {
+    isolated!(|| async {
+        let conditions = grpc_route::retry::Conditions { unavailable: true, ..Default::default() };
+        let retry = grpc_route::Retry {
+            max_retries: 2,
+            conditions: Some(conditions),
+            backoff: Some(backoff(5, false)),
+            ..Default::default()
+        };
+        let mut service = Service::start(grpc_policy(retry)).await;
+        let app = service.add_one().await;
+        app.set([Reply::trailers_only("14"), Reply::grpc(&[], "14"), Reply::grpc(&[(0, "message")], "0")]);
+        let answer = service.call("/test.Echo/Echo").await;
+        assert_eq!((&answer.body[..], answer.grpc_status()), ("message", "0"));
+        let seen = app.take_seen();
+        assert_eq!((seen.len(), &seen[2].body[..]), (3, &b"message"[..]));
+        assert_eq!(counts(&service, GRPC_RETRY).await, [2.0, 1.0, 0.0, 0.0]);
+        // Another code.
+        app.set([Reply::trailers_only("5"), Reply::grpc(&[], "0")]);
+        assert_eq!(service.call("/test.Echo/Echo").await.grpc_status(), "5");
+        // A response that has begun, whatever its end, and which is not held back.
+        app.set([Reply::grpc(&[(0, "a"), (300, "b")], "14"), Reply::grpc(&[], "0")]);
+        let answer = service.call("/test.Echo/Echo").await;
+        assert_eq!((&answer.body[..], answer.grpc_status(), app.take_seen().len()), ("ab", "14", 1));
+    });
+}
+
+#[test]
+fn applications_ask_for_retries_where_they_may() {
+    isolated!(|| async {
+        let rule = http_route::Rule { allow_l5d_request_headers: true, ..policy::http_rule(PATH) };
+        let mut service = Service::start(policy::detected(PATH, rule)).await;
+        let app = service.add_one().await;
+        let ask = || Request::get("/").header("host", "web");
+        app.set([Reply::status(503), Reply::status(503), Reply::ok("third")]);
+        let asked = ask().header("l5d-retry-http", "gateway-error").header("l5d-retry-limit", "2");
+        assert_eq!(service.ask(asked).await.body, "third");
+        let seen = app.take_seen();
+        assert!(seen.len() == 3 && seen.iter().all(|s| s.headers.keys().all(|k| !k.as_str().starts_with("l5d-"))));
+        app.set([Reply::status(503), Reply::ok("again")]);
+        assert_eq!(service.ask(ask()).await.status, 503);
+    });
+}
+
+#[test]
+fn a_service_profiles_retries_have_a_budget() {
+    isolated!(|| async {
+        let mut service = Service::start(policy::balanced(PATH)).await;
+        let app = service.add_one().await;
+        let condition = dst::request_match::Match::Method(HttpMethod::from(http::Method::GET));
+        let route = dst::Route {
+            condition: Some(dst::RequestMatch { r#match: Some(condition) }),
+            metrics_labels: [("route".to_owned(), "GET".to_owned())].into(),
+            is_retryable: true,
+            ..Default::default()
+        };
+        // Nothing but three retries in ten seconds.
+        let budget = dst::RetryBudget { retry_ratio: 0.0, min_retries_per_second: 1, ttl: ms(3_000) };
+        service.control.set_profile(
+            SERVICE,
+            dst::DestinationProfile {
+                fully_qualified_name: "web.test.svc.cluster.local".into(),
+                routes: vec![route],
+                retry_budget: Some(budget),
+                ..Default::default()
+            },
+        );
+        app.set([Reply::status(500), Reply::ok("again")]);
+        assert_eq!(service.get("/").await.body, "again");
+        app.set([Reply::status(500)]);
+        assert_eq!(service.get("/").await.status, 500);
+        assert_eq!(app.take_seen().len(), 3, "the budget had two left");
+        let labels = ["skipped=\"no_budget\"", "rt_route=\"GET\"", "dst=\"web.test.svc.cluster.local:80\""];
+        assert_eq!(service.count("route_retryable_total", &labels).await, 1.0);
+        app.set([Reply::status(500), Reply::ok("again")]);
+        assert_eq!(service.ask(Request::post("/").header("host", "web")).await.status, 500, "not on this route");
+    });
+}
