@@ -13,4 +13,14 @@ export function register(program: Command): void {
       const command = await import('../policy/suggest.ts');
       await command.suggest(words, globalOptions(suggest), suggest.opts());
     });
+  const test = withGlobalOptions(group.command('test'))
+    .description(
+      'Say what the resources in a file would have refused or let in; exit 1 where something that passed would not',
+    )
+    .argument('<file>', 'a manifest, - for standard input')
+    .option('-o, --output <format>', 'table or json')
+    .action(async (file: string) => {
+      const command = await import('../policy/test.ts');
+      await command.testPolicies(file, globalOptions(test), test.opts());
+    });
 }

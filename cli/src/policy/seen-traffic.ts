@@ -30,12 +30,17 @@ const FAMILIES: Record<string, { unit: SeenCaller['unit']; isAllowed: boolean }>
   inbound_tcp_authz_deny_total: { unit: 'connections', isAllowed: false },
 };
 
+/** Of connections that are open now: the counters of those that were silent for ten minutes are gone. */
+const OPEN = 'tcp_open_connections';
+
 /** In the order of namespace, pod, port and caller. Requests of the kubelet that its probe route took are left out. */
 export function seenCallers(scrapes: readonly ProxyScrape[]): SeenCaller[] {
   const seen = new Map<string, SeenCaller>();
   for (const { namespace, pod, samples } of scrapes) {
-    for (const { name, labels, value } of samples) {
-      const family = FAMILIES[name];
+    const last = (name: string) => (name === OPEN ? 1 : 0);
+    for (const { name, labels, value } of [...samples].sort((a, b) => last(a.name) - last(b.name))) {
+      const isOpen = name === OPEN && labels.direction === 'inbound' && labels.peer === 'src';
+      const family = isOpen ? { unit: 'connections' as const, isAllowed: true } : FAMILIES[name];
       const port = Number(labels.target_port ?? labels.srv_port);
       if (!family || value === 0 || !port || PROXY_PORTS.has(port) || labels.route_name === 'probe') continue;
       const isResource = labels.srv_kind === 'server';
@@ -56,7 +61,8 @@ export function seenCallers(scrapes: readonly ProxyScrape[]): SeenCaller[] {
       };
       const key = JSON.stringify(caller);
       const known = seen.get(key) ?? caller;
-      if (family.isAllowed) known.allowed += value;
+      if (isOpen) known.allowed = Math.max(known.allowed, value);
+      else if (family.isAllowed) known.allowed += value;
       else known.denied += value;
       seen.set(key, known);
     }
@@ -88,6 +94,10 @@ export function addUp(
 export function serviceAccountOf(identity: string): { namespace: string; name: string } | undefined {
   const match = /^([^.]+)\.([^.]+)\.serviceaccount\.identity\.[^.]+\./.exec(identity);
   return match ? { name: match[1]!, namespace: match[2]! } : undefined;
+}
+
+export function countText(count: number, unit: SeenCaller['unit']): string {
+  return `${count} ${count === 1 ? unit.slice(0, -1) : unit}`;
 }
 
 /** The name that a container gives a port. */

@@ -1,12 +1,22 @@
 /** `tulle policy suggest`: prints the policies that let in just the callers that proxies have seen. */
-import { DAEMON_SETS, DEPLOYMENTS, type KubeObject, MeshError, type ProxyScrape, STATEFUL_SETS } from '@tulle/api';
+import {
+  DAEMON_SETS,
+  DEPLOYMENTS,
+  type KubeObject,
+  MeshError,
+  type Pod,
+  type ProxyScrape,
+  STATEFUL_SETS,
+} from '@tulle/api';
 import type { Client } from '@tulle/client';
+import { inboundServer } from '@tulle/control-plane/policy/inbound/inbound-server.ts';
 import { stringify } from 'yaml';
 import { type GlobalOptions, withClient } from '../globals.ts';
 import { belongsTo, listPods } from '../mesh/mesh-pods.ts';
 import { parseResources } from '../mesh/resource.ts';
 import { reportFailed, scrapeOnce } from '../mesh/scrape.ts';
 import { outputFormat, printDocuments } from '../output/documents.ts';
+import { readClusterView } from './cluster-view.ts';
 import { type Suggestion, suggestPolicies } from './suggestion.ts';
 
 export interface SuggestOptions {
@@ -19,7 +29,12 @@ export async function suggest(words: string[], globals: GlobalOptions, options: 
   const { suggestions, leftOut } = await withClient(globals, async (client) => {
     const namespace = options.allNamespaces ? undefined : (globals.namespace ?? client.config.namespace);
     const { scrapes, pods } = await scrapeResources(client, words, namespace);
-    return suggestPolicies({ scrapes, pods, selectors: await workloadSelectors(client, namespace) });
+    const view = await readClusterView(client, globals.linkerdNamespace);
+    const isOpaque = ({ metadata }: Pod, port: number) => {
+      const ref = { kind: 'Pod', namespace: metadata.namespace ?? '', name: metadata.name } as const;
+      return inboundServer(view.inbound, ref, port)?.protocol === 'opaque';
+    };
+    return suggestPolicies({ scrapes, pods, selectors: await workloadSelectors(client, namespace), isOpaque });
   });
   for (const text of leftOut) process.stderr.write(`‼ nothing suggested for ${text}\n`);
   if (suggestions.length === 0) {

@@ -34,7 +34,8 @@ const http = (port: number, client: string, labels: string, value: number, verdi
   `inbound_http_authz_${verdict}_total{target_port="${port}",tls="${client ? 'true' : 'no_identity'}",${client ? `client_id="${client}",` : ''}${labels}} ${value}\n`;
 const tcp = (...args: Parameters<typeof http>) => http(...args).replace('inbound_http', 'inbound_tcp');
 
-const suggest = (scrapes: ProxyScrape[], pods: Pod[]) => suggestPolicies({ scrapes, pods, selectors: new Map() });
+const suggest = (scrapes: ProxyScrape[], pods: Pod[]) =>
+  suggestPolicies({ scrapes, pods, selectors: new Map(), isOpaque: (_pod, port) => port === 5432 });
 const kinds = (of: ReturnType<typeof suggest>) =>
   of.suggestions.map(({ object }) => `${object.kind} ${object.metadata.name}`);
 
@@ -95,8 +96,16 @@ test('a Server that is there is used, and a route gets its own callers', () => {
   assert.match(found.suggestions[0]!.notes.join('\n'), /Refused until now: ServiceAccount shop\/mob, 2 requests/);
 });
 
-test('only bytes make an opaque Server; an identity that is no ServiceAccount is named as it is', () => {
-  const found = suggest([scrape('db-1', tcp(5432, 'spiffe://vm/app', byDefault, 2))], [pod('db-1', [])]);
+test('a port that is opaque stays so, and a silent open connection counts; an identity that is no ServiceAccount is named as it is', () => {
+  const found = suggest(
+    [
+      scrape(
+        'db-1',
+        `tcp_open_connections{direction="inbound",peer="src",target_port="5432",tls="true",client_id="spiffe://vm/app"} 2`,
+      ),
+    ],
+    [pod('db-1', [])],
+  );
   assert.deepEqual(kinds(found).at(-1), 'Server db-5432');
   assert.deepEqual(found.suggestions.at(-1)!.object.spec, {
     podSelector: { matchLabels: { app: 'db' } },

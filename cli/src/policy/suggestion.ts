@@ -3,7 +3,7 @@
  * each Server or route the identities that called it. Pure.
  */
 import type { KubeObject, Pod, ProxyScrape } from '@tulle/api';
-import { addUp, portName, type SeenCaller, seenCallers, serviceAccountOf } from './seen-traffic.ts';
+import { addUp, countText, portName, type SeenCaller, seenCallers, serviceAccountOf } from './seen-traffic.ts';
 
 export interface Suggestion {
   object: KubeObject;
@@ -16,6 +16,8 @@ export interface SuggestInput {
   pods: readonly Pod[];
   /** Labels that select the pods of a workload, by `namespace/kind/name`; pods of others are selected by their own labels. */
   selectors: ReadonlyMap<string, Readonly<Record<string, string>>>;
+  /** Whether proxies take the port's connections as bytes now; a Server must not change that. */
+  isOpaque(pod: Pod, port: number): boolean;
 }
 
 const POLICY = 'policy.linkerd.io';
@@ -31,7 +33,7 @@ export interface Suggestions {
   leftOut: string[];
 }
 
-export function suggestPolicies({ scrapes, pods, selectors }: SuggestInput): Suggestions {
+export function suggestPolicies({ scrapes, pods, selectors, isOpaque }: SuggestInput): Suggestions {
   const workloads = new Map(scrapes.map(({ namespace, pod, workload }) => [`${namespace}/${pod}`, workload]));
   const podOf = new Map(pods.map((pod) => [`${pod.metadata.namespace}/${pod.metadata.name}`, pod]));
   const placeOf = ({ namespace, pod, port }: SeenCaller) => {
@@ -48,7 +50,8 @@ export function suggestPolicies({ scrapes, pods, selectors }: SuggestInput): Sug
       continue;
     }
     const labels = selectors.get(`${namespace}/${kind}/${name}`) ?? lastingLabels(pod);
-    all.suggestions.push(...suggestForPort({ namespace, workload: name, port: Number(port), pod, labels, callers }));
+    const at = { namespace, workload: name, port: Number(port), pod, labels, callers };
+    all.suggestions.push(...suggestForPort({ ...at, isOpaque: isOpaque(pod, at.port) }));
   }
   return all;
 }
@@ -60,10 +63,11 @@ interface PortInput {
   pod: Pod;
   labels: Readonly<Record<string, string>>;
   callers: readonly SeenCaller[];
+  isOpaque: boolean;
 }
 
 function suggestForPort(input: PortInput): Suggestion[] {
-  const { namespace, workload, port, pod, labels, callers } = input;
+  const { namespace, workload, port, pod, labels, callers, isOpaque } = input;
   const named = portName(pod, port) ?? String(port);
   const existing = callers.find(({ serverName }) => serverName !== undefined)?.serverName;
   const serverName = existing ?? nameOf(workload, named);
@@ -87,8 +91,7 @@ function suggestForPort(input: PortInput): Suggestion[] {
     spec: {
       podSelector: { matchLabels: { ...labels } },
       port: portName(pod, port) ?? port,
-      // Only bytes were seen: a server that speaks first would wait out the detection of its protocol.
-      proxyProtocol: callers.every(({ unit }) => unit === 'connections') ? 'opaque' : 'unknown',
+      proxyProtocol: isOpaque ? 'opaque' : 'unknown',
     },
   };
   const closing = `Closes port ${named} of ${workload} to everybody but those above.`;
@@ -111,7 +114,7 @@ function notesOf(port: number, callers: readonly SeenCaller[]): string[] {
       : []),
     ...callers
       .filter(({ denied }) => denied > 0)
-      .map((one) => `Refused until now: ${who(one)}, ${one.denied} ${one.unit}.`),
+      .map((one) => `Refused until now: ${who(one)}, ${countText(one.denied, one.unit)}.`),
   ];
 }
 
@@ -161,5 +164,5 @@ function who({ clientId }: SeenCaller): string {
   return account ? `ServiceAccount ${account.namespace}/${account.name}` : (clientId ?? 'clients without an identity');
 }
 
-const count = ({ allowed, unit }: SeenCaller) => `${allowed} ${allowed === 1 ? unit.slice(0, -1) : unit}`;
+const count = ({ allowed, unit }: SeenCaller) => countText(allowed, unit);
 const nameOf = (...parts: string[]) => parts.join('-').toLowerCase().slice(0, NAME_CHARACTERS_MAX);

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Kind, type KubeObject, SERVERS } from '@tulle/api';
+import { parseConfig } from '@tulle/control-plane/config.ts';
+import { ClusterState } from '@tulle/control-plane/workloads/cluster-state.ts';
+import { parseAllDocuments } from 'yaml';
+import { viewOf } from './cluster-view.ts';
+import type { SeenCaller } from './seen-traffic.ts';
+import { readPolicies } from './test.ts';
+import { tryPolicies } from './trial.ts';
+
+const ID = 'serviceaccount.identity.linkerd.cluster.local';
+
+function view(...stored: [Kind, KubeObject][]) {
+  const state = new ClusterState();
+  const made = viewOf(state, parseConfig([], {}));
+  const pod = (name: string, ip: string): KubeObject => ({
+    metadata: { name, namespace: 'shop', labels: { app: name } },
+    spec: { serviceAccountName: name, containers: [{ name: 'c', ports: [{ name: 'http', containerPort: 8080 }] }] },
+    status: { podIPs: [{ ip }] },
+  });
+  state.apply('Namespace', 'set', { metadata: { name: 'shop' } });
+  for (const [name, ip] of [
+    ['web', '10.1.0.1'],
+    ['bot', '10.1.0.2'],
+  ] as const)
+    state.apply('Pod', 'set', pod(name, ip));
+  for (const [kind, object] of stored) made.inbound.policies.apply(kind, 'set', object);
+  return made;
+}
+
+const policies = (text: string) => readPolicies(parseAllDocuments(text) as never, 'shop');
+const SERVER = `
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: { name: web-http }
+spec: { podSelector: { matchLabels: { app: web } }, port: http }
+`;
+const authorization = (client: string) => `---
+apiVersion: policy.linkerd.io/v1beta1
+kind: ServerAuthorization
+metadata: { name: callers }
+spec: { server: { name: web-http }, client: ${client} }
+`;
+const caller = (name: string | undefined, more: Partial<SeenCaller> = {}): SeenCaller => ({
+  namespace: 'shop',
+  pod: 'web',
+  port: 8080,
+  unit: 'requests',
+  ...(name ? { clientId: `${name}.shop.${ID}` } : {}),
+  isTls: name !== undefined,
+  allowed: 5,
+  denied: 0,
+  ...more,
+});
+const outcome = (rows: ReturnType<typeof tryPolicies>) => rows.map(({ change, by }) => `${change} by ${by}`);
+
+test('a Server that nobody is authorized for refuses those who passed', () => {
+  assert.deepEqual(outcome(tryPolicies(view(), [caller('bot'), caller(undefined)], policies(SERVER))), [
+    'refused by Server web-http',
+    'refused by Server web-http',
+  ]);
+});
+
+test('those who are authorized pass, by identity and by the network of their pods', () => {
+  const rows = (client: string) =>
+    outcome(
+      tryPolicies(view(), [caller('bot'), caller('mob'), caller(undefined)], policies(SERVER + authorization(client))),
+    );
+  assert.deepEqual(rows('{ meshTLS: { serviceAccounts: [{ name: bot }] } }'), [
+    'none by ServerAuthorization callers',
+    'refused by Server web-http',
+    'refused by Server web-http',
+  ]);
+  assert.equal(
+    rows('{ unauthenticated: true, networks: [{ cidr: 10.1.0.2/32 }] }')[0],
+    'none by ServerAuthorization callers',
+  );
+  assert.equal(rows('{ unauthenticated: true, networks: [{ cidr: 10.9.0.0/16 }] }')[0], 'refused by Server web-http');
+});
+
+test('who has no identity has no address that is known either: it depends', () => {
+  const network = authorization('{ unauthenticated: true, networks: [{ cidr: 10.1.0.2/32 }] }');
+  assert.deepEqual(outcome(tryPolicies(view(), [caller(undefined)], policies(SERVER + network))), [
+    'depends by Server web-http',
+  ]);
+});
+
+test('those who were refused may pass, and what passes stays', () => {
+  const [server] = policies(SERVER);
+  const closed = view([SERVERS, server!]);
+  const denied = { allowed: 0, denied: 3 };
+  const rows = tryPolicies(
+    closed,
+    [caller('bot', denied), caller('mob', denied)],
+    policies(authorization('{ meshTLS: { serviceAccounts: [{ name: bot }] } }')),
+  );
+  assert.deepEqual(outcome(rows), ['allowed by ServerAuthorization callers', 'none by Server web-http']);
+});
+
+test('requests that metrics do not tell apart depend on their route', () => {
+  const routes = `${SERVER}---
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: { name: api }
+spec:
+  parentRefs: [{ group: policy.linkerd.io, kind: Server, name: web-http }]
+  rules: [{ matches: [{ path: { value: /api } }] }]
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: { name: other }
+spec:
+  parentRefs: [{ group: policy.linkerd.io, kind: Server, name: web-http }]
+  rules: [{ matches: [{ path: { value: /other } }] }]
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: { name: api }
+spec: { targetRef: { group: policy.linkerd.io, kind: HTTPRoute, name: api }, requiredAuthenticationRefs: [] }
+`;
+  const known = { group: 'policy.linkerd.io', kind: 'HTTPRoute', name: 'api' };
+  const rows = tryPolicies(view(), [caller('bot'), caller('bot', { route: known })], policies(routes));
+  assert.deepEqual(
+    rows.map(({ change }) => change),
+    ['depends', 'none'],
+  );
+});
+
+test('says what the API server would refuse, and that a file has nothing to try', () => {
+  assert.throws(() => policies(SERVER.replace('port: http', 'port: 0')), /Server shop\/web-http: spec\.port: found 0/);
+  assert.throws(() => policies('kind: Server\napiVersion: policy.linkerd.io/v1beta3\n'), /Server: found no name/);
+  const map = policies('kind: ConfigMap\napiVersion: v1\nmetadata: { name: a }\n');
+  assert.throws(() => tryPolicies(view(), [], map), /want resources of kind Server/);
+});
