@@ -117,12 +117,13 @@ function winningRoute(route: Route, parent: ParentRef, around: RouteSurroundings
   const rank = PRECEDENCE.indexOf(route.kind);
   for (const other of around.routesOf(parent)) {
     if (PRECEDENCE.indexOf(other.kind) >= rank || other.namespace !== route.namespace) continue;
-    const isOnPort = ({ group, kind, namespace, name, port }: ParentRef) =>
+    const isOnPort = ({ group, kind, namespace, name, port, sectionName }: ParentRef) =>
       group === parent.group &&
       kind === parent.kind &&
       namespace === parent.namespace &&
       name === parent.name &&
-      (port === undefined || port === parent.port);
+      (port === undefined || port === parent.port) &&
+      (sectionName === undefined || sectionName === parent.sectionName);
     if (other.parents.some(isOnPort)) return other;
   }
   return undefined;
