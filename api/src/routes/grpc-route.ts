@@ -46,15 +46,15 @@ export function readGrpcRoute(object: KubeObject): Read<GrpcRoute> {
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
   const parents = readParents(spec, ref);
   const { hostnames, isNothing } = readHostnames(spec);
-  const rules = readRules(spec, problems, true, (rule, backendProblems, index) => ({
+  const isOutbound = hasOutboundParent({ parents });
+  const options = { ref, supported: GRPC_FILTERS, isPrefixMatch: false };
+  const rules = readRules(spec, problems, true, (rule, { index, ofBackends, admitted }) => ({
     matches: readGrpcMatches(rule),
-    filters: readFilters(rule, ref, GRPC_FILTERS, false),
-    backends: readBackends(rule, ref, backendProblems, (backend) => ({
-      filters: readFilters(backend, ref, GRPC_FILTERS, false),
-    })),
+    filters: readFilters(rule, isOutbound ? options : { ...options, admitted }),
+    backends: readBackends(rule, ref, ofBackends, (backend) => ({ filters: readFilters(backend, options) })),
     sessionPersistence: readSessionPersistence(rule, ref, index),
   }));
-  const annotations = hasOutboundParent({ parents }) ? (object.metadata.annotations ?? {}) : {};
+  const annotations = isOutbound ? (object.metadata.annotations ?? {}) : {};
   const traffic = readTrafficAnnotations(annotations, problems, 'grpc');
   return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules, traffic }, problems };
 }

@@ -1,5 +1,5 @@
 /** What is done to requests and responses on their way: the filters of routes and of their backends. */
-import type { Field } from '../field.ts';
+import { Field } from '../field.ts';
 import type { ObjectRef } from '../object-ref.ts';
 import { isHeaderName, isHeaderValue } from './http-match.ts';
 import { readHostname, readTarget, type TargetRef } from './route.ts';
@@ -67,17 +67,20 @@ const STATUS_DEFAULT = 302;
 const STATUSES = [301, 302, 303, 307, 308];
 const U32_MAX = 0xffff_ffff;
 
-/** `isPrefixMatch`: whether every match of the rule is by a prefix of the path, without which no prefix can be replaced. */
-export function readFilters(
-  owner: Field,
-  ref: ObjectRef,
-  supported: readonly FilterType[],
-  isPrefixMatch: boolean,
-): HttpFilter[] {
+export interface FilterOptions {
+  ref: ObjectRef;
+  supported: readonly FilterType[];
+  /** Whether every match of the rule is by a prefix of the path, without which no prefix can be replaced. */
+  isPrefixMatch: boolean;
+  /** Takes what is said of unsupported filters instead of the problems, for routes that are let in with them. */
+  admitted?: string[];
+}
+
+export function readFilters(owner: Field, options: FilterOptions): HttpFilter[] {
   const list = owner.get('filters');
   const items = list.items('a list of filters');
   if (items.length > FILTERS_MAX) list.refuse(`at most ${FILTERS_MAX} filters`);
-  const filters = items.flatMap((item) => readFilter(item, ref, supported, isPrefixMatch) ?? []);
+  const filters = items.flatMap((item) => readFilter(item, options) ?? []);
   const kinds = filters.map(({ kind }) => kind);
   if (kinds.includes('redirect') && kinds.includes('rewrite')) {
     list.refuse('a URLRewrite or a RequestRedirect, not both');
@@ -85,16 +88,13 @@ export function readFilters(
   return filters;
 }
 
-function readFilter(
-  item: Field,
-  ref: ObjectRef,
-  supported: readonly FilterType[],
-  isPrefixMatch: boolean,
-): HttpFilter | undefined {
+function readFilter(item: Field, options: FilterOptions): HttpFilter | undefined {
+  const { ref, supported, isPrefixMatch, admitted } = options;
   const type = item.get('type').requiredText('the type of a filter');
   if (type === '') return undefined;
   if (!(supported as readonly string[]).includes(type)) {
-    item.get('type').refuse(`one of ${supported.join(', ')}`);
+    const told = item.get('type');
+    (admitted ? new Field(told.path, told.value, admitted) : told).refuse(`one of ${supported.join(', ')}`);
     return { kind: 'unsupported', type, field: item.path };
   }
   const body = item.get(BODIES[type as FilterType]);
@@ -110,7 +110,7 @@ function readFilter(
     case 'RequestRedirect':
       return readRedirect(body, isPrefixMatch);
     case 'URLRewrite':
-      return { kind: 'rewrite', host: readHost(body), path: readPathModifier(body.get('path'), isPrefixMatch) };
+      return { kind: 'rewrite', host: readHost(body), path: readRewrittenPath(body.get('path'), isPrefixMatch) };
     case 'RequestMirror':
       return readMirror(body, ref);
   }
@@ -168,6 +168,14 @@ function readRedirect(body: Field, isPrefixMatch: boolean): RedirectFilter {
 function readHost(body: Field): string | undefined {
   const field = body.get('hostname');
   return field.isSet ? readHostname(field, false) : undefined;
+}
+
+/** The Gateway API asks for no slash at the beginning of what a path is replaced with. */
+function readRewrittenPath(path: Field, isPrefixMatch: boolean): PathModifier | undefined {
+  const field = path.get('replaceFullPath');
+  if (typeof field.value !== 'string' || field.value.startsWith('/')) return readPathModifier(path, isPrefixMatch);
+  if (!path.object() || path.get('type').value !== 'ReplaceFullPath') return readPathModifier(path, isPrefixMatch);
+  return { kind: 'full', value: `/${field.value}` };
 }
 
 function readPathModifier(path: Field, isPrefixMatch: boolean): PathModifier | undefined {

@@ -64,20 +64,20 @@ export function readHttpRoute(object: KubeObject, kind: Kind = POLICY_HTTP_ROUTE
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
   const parents = readParents(spec, ref);
   const { hostnames, isNothing } = readHostnames(spec);
-  const rules = readRules(spec, problems, true, (rule, backendProblems, index) => {
+  const isOutbound = hasOutboundParent({ parents });
+  const rules = readRules(spec, problems, true, (rule, { index, ofBackends, admitted }) => {
     const matches = readHttpMatches(rule);
     const isPrefixMatch = matches.every(({ path }) => path.kind === 'prefix');
+    const options = { ref, supported, isPrefixMatch };
     return {
       matches,
-      filters: readFilters(rule, ref, supported, isPrefixMatch),
-      backends: readBackends(rule, ref, backendProblems, (backend) => ({
-        filters: readFilters(backend, ref, supported, isPrefixMatch),
-      })),
+      filters: readFilters(rule, isOutbound ? options : { ...options, admitted }),
+      backends: readBackends(rule, ref, ofBackends, (backend) => ({ filters: readFilters(backend, options) })),
       requestTimeoutMs: readTimeouts(rule.get('timeouts')),
       sessionPersistence: isGateway ? readSessionPersistence(rule, ref, index) : undefined,
     };
   });
-  const annotations = hasOutboundParent({ parents }) ? (object.metadata.annotations ?? {}) : {};
+  const annotations = isOutbound ? (object.metadata.annotations ?? {}) : {};
   const traffic = readTrafficAnnotations(annotations, problems, 'http');
   return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules, traffic }, problems };
 }

@@ -172,6 +172,14 @@ export function readHostname(field: Field, isWildcardAllowed: boolean): string |
   return isName && (isWildcardAllowed || !name.startsWith('*')) ? name : field.refuse(allowed);
 }
 
+export interface RulePlace {
+  readonly index: number;
+  /** Takes problems of backends, which make their shares fail and not the rule. */
+  readonly ofBackends: string[];
+  /** Takes what makes the rule fail and is no problem of the object. */
+  readonly admitted: string[];
+}
+
 /**
  * Reads each rule by itself: what is wrong with one does not touch the others. `hasDefault`: a route that gives none has
  * one that takes everything.
@@ -180,7 +188,7 @@ export function readRules<T extends object>(
   spec: Field,
   problems: string[],
   hasDefault: boolean,
-  read: (rule: Field, backendProblems: string[], index: number) => T,
+  read: (rule: Field, place: RulePlace) => T,
 ): (Rule & T)[] {
   const list = spec.get('rules');
   const given = list.items('a list of rules');
@@ -189,14 +197,15 @@ export function readRules<T extends object>(
   const names = new Set<string>();
   return items.map((item, index) => {
     const own: string[] = [];
-    const ofBackends: string[] = [];
+    const place: RulePlace = { index, ofBackends: [], admitted: [] };
     const rule = new Field(item.path, item.value, own);
     if (!rule.object() && !rule.isSet) rule.refuse('a rule');
-    const more = read(rule, ofBackends, index);
-    const invalid = own.length > 0 ? own.join('; ') : undefined;
+    const more = read(rule, place);
+    const reasons = [...own, ...place.admitted];
+    const invalid = reasons.length > 0 ? reasons.join('; ') : undefined;
     // A rule's name only labels it: a bad one leaves the rule as it is.
     const name = readRuleName(rule.get('name'), names);
-    problems.push(...own, ...ofBackends);
+    problems.push(...own, ...place.ofBackends);
     return { name, field: item.path, ...more, ...(invalid === undefined ? {} : { invalid }) };
   });
 }

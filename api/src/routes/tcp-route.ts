@@ -23,8 +23,8 @@ export function readTcpRoute(object: KubeObject): Read<TcpRoute> {
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
   const parents = readParents(spec, ref);
   readSingleRule(spec);
-  const rules = readRules(spec, problems, false, (rule, backendProblems) => ({
-    backends: readBackends(rule, ref, backendProblems, () => ({})),
+  const rules = readRules(spec, problems, false, (rule, { ofBackends }) => ({
+    backends: readBackends(rule, ref, ofBackends, () => ({})),
   }));
   return { route: { ref, parents, hostnames: [], rules: rules.slice(0, 1) }, problems };
 }

@@ -41,8 +41,8 @@ export function readTlsRoute(object: KubeObject): Read<TlsRoute> {
   const parents = readParents(spec, ref);
   const { hostnames, isNothing } = readHostnames(spec);
   readSingleRule(spec);
-  const rules = readRules(spec, problems, false, (rule, backendProblems) => ({
-    backends: readBackends(rule, ref, backendProblems, () => ({})),
+  const rules = readRules(spec, problems, false, (rule, { ofBackends }) => ({
+    backends: readBackends(rule, ref, ofBackends, () => ({})),
   }));
   return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules.slice(0, 1) }, problems };
 }
