@@ -7,7 +7,7 @@ import type { ClusterState } from '../workloads/cluster-state.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
 import type { InboundIndex } from './inbound/inbound-index.ts';
 import type { InboundSettings } from './inbound/inbound-server.ts';
-import { inboundView, isSameServer } from './inbound/sources.ts';
+import { inboundView, isSameServer } from './inbound/port-view.ts';
 import type { OutboundIndex } from './outbound/outbound-index.ts';
 import type { OutboundSettings } from './outbound/resolver.ts';
 import { createOutboundStreams } from './outbound/streams.ts';
