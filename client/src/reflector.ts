@@ -25,6 +25,11 @@ export interface Reflector<T> {
 }
 
 export interface ReflectorOptions extends Selection {
+  /**
+   * `identities`: of each object only name, namespace, uid and version are kept, for a reader that keeps what it needs
+   * itself. The watch is then not shared, and `old`, `get` and `list` have no more than that. Default `objects`.
+   */
+  keep?: 'objects' | 'identities';
   /** Told of every failed list or watch; it is tried again by itself. */
   onError?: (error: MeshError) => void;
   backoff?: BackoffRange;
@@ -45,6 +50,10 @@ export function startReflector<T extends KubeObject = KubeObject>(
   options: ReflectorOptions,
   signal: AbortSignal,
 ): Reflector<T> {
+  if (options.keep === 'identities') {
+    const own = new SharedReflector(client, kind, options, () => {});
+    return own.use(options.onError, signal) as unknown as Reflector<T>;
+  }
   let reflectors = shared.get(client);
   if (!reflectors) {
     reflectors = new Map();
@@ -100,7 +109,9 @@ class SharedReflector {
       for (const listener of mine) this.listeners.delete(listener);
       if (onError) this.errorListeners.delete(onError);
       released.reject(new MeshError('CANCELLED', `list ${this.kind.plural}: cancelled`));
-      if (--this.users === 0) this.eviction = setTimeout(() => this.stopped.abort(), IDLE_EVICTION_MS).unref();
+      if (--this.users > 0) return;
+      if (this.options.keep === 'identities') this.stopped.abort();
+      else this.eviction = setTimeout(() => this.stopped.abort(), IDLE_EVICTION_MS).unref();
     };
     if (signal.aborted) release();
     else signal.addEventListener('abort', release, { once: true });
@@ -173,7 +184,7 @@ class SharedReflector {
     const key = objectKey(object);
     const old = this.objects.get(key);
     if (old && old.metadata.resourceVersion === object.metadata.resourceVersion) return;
-    this.objects.set(key, object);
+    this.objects.set(key, this.options.keep === 'identities' ? identityOf(object) : object);
     if (!old) this.tell({ type: 'added', object });
     else if (old.metadata.uid === object.metadata.uid) this.tell({ type: 'modified', object, old });
     else {
@@ -191,6 +202,10 @@ class SharedReflector {
   private tell(event: ReflectorEvent<KubeObject>): void {
     for (const listener of [...this.listeners]) deliver(listener, event);
   }
+}
+
+function identityOf({ metadata: { name, namespace, uid, resourceVersion } }: KubeObject): KubeObject {
+  return { metadata: { name, namespace, uid, resourceVersion } };
 }
 
 /** Whether the server refused the resourceVersion itself (gone, or ahead of a restored server), not us or everybody. */

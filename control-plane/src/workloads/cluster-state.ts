@@ -37,7 +37,7 @@ export class ClusterState {
   readonly index = new WorkloadIndex();
   readonly subscriptions = new Subscriptions();
   readonly #derived: ((topics: ReadonlySet<Topic>) => void)[] = [];
-  readonly #sources: KindSource[] = [];
+  readonly #sources = new Map<string, KindSource>();
   #isSynced = false;
   #synced: Promise<void> = Promise.resolve();
 
@@ -70,7 +70,13 @@ export class ClusterState {
       }
     };
     const serve = (isServed: boolean) => this.#tell(options.served?.(isServed) ?? []);
-    this.#sources.push({ kind, apply: guarded, serve, options, known: new Set() });
+    const { isOptional = false, problems = () => [] } = options;
+    const key = `${kind.apiVersion}/${kind.plural}`;
+    const source = this.#sources.get(key) ?? { kind, isOptional, feeds: [], known: new Set() };
+    // One reader that cannot do without the kind is enough.
+    source.isOptional &&= isOptional;
+    source.feeds.push({ apply: guarded, serve, problems });
+    this.#sources.set(key, source);
   }
 
   /** Runs before the subscribers of the topics are woken. */
@@ -116,9 +122,9 @@ export class ClusterState {
    * kind that the cluster has is read: an answer given before might allow what an unread policy forbids.
    */
   start(client: Client, logger: Logger, signal: AbortSignal): Promise<void> {
-    const isOptional = ({ options }: KindSource) => options.isOptional === true;
-    const always = this.#sources.filter((source) => !isOptional(source));
-    const optional = this.#sources.filter(isOptional);
+    const sources = [...this.#sources.values()];
+    const always = sources.filter(({ isOptional }) => !isOptional);
+    const optional = sources.filter(({ isOptional }) => isOptional);
     this.#synced = Promise.all([
       ...always.map((source) => startKindSource(client, source, logger, signal)),
       startOptionalKinds(client, optional, logger, signal),

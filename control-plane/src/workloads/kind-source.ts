@@ -16,14 +16,22 @@ export interface WatchOptions {
   problems?: (object: KubeObject) => readonly string[];
 }
 
-export interface KindSource {
-  kind: Kind;
+/** One reader of a kind. */
+export interface Feed {
   /** @throws when the object cannot be read; it then counts as deleted. */
   apply: (type: 'set' | 'delete', object: KubeObject) => void;
   /** Whether the cluster has the kind, when that changes. */
   serve: (isServed: boolean) => void;
-  options: WatchOptions;
-  /** Keys of the objects that the index was given. */
+  problems: (object: KubeObject) => readonly string[];
+}
+
+/** A kind is watched once, for all who read it. */
+export interface KindSource {
+  kind: Kind;
+  isOptional: boolean;
+  /** In the order in which they hear of each object. */
+  feeds: Feed[];
+  /** Keys of the objects that the feeds were given. */
   known: Set<string>;
 }
 
@@ -34,17 +42,17 @@ export async function startKindSource(
   logger: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  const { kind } = source;
+  const { kind, feeds } = source;
   const fields = { kind: kind.kind, version: kind.apiVersion };
   const onError = (error: MeshError) => logger.warn({ ...fields, error: error.message }, 'watch failed');
-  const reflector = startReflector<KubeObject>(client, kind, { onError }, signal);
-  const told = new Map<string, string>();
+  const reflector = startReflector<KubeObject>(client, kind, { onError, keep: 'identities' }, signal);
+  const told = feeds.map(() => new Map<string, string>());
   const unseen = new Set(source.known);
-  const tell = (key: string, problems: readonly string[]) => {
+  const tell = (known: Map<string, string>, key: string, problems: readonly string[]) => {
     const text = problems.join('; ');
-    if (text === '') told.delete(key);
-    else if (told.get(key) !== text) {
-      told.set(key, text);
+    if (text === '') known.delete(key);
+    else if (known.get(key) !== text) {
+      known.set(key, text);
       for (const problem of problems) logger.warn({ ...fields, object: key, problem }, 'not all of an object read');
     }
   };
@@ -54,22 +62,24 @@ export async function startKindSource(
     const isSet = type !== 'deleted';
     if (isSet) source.known.add(key);
     else source.known.delete(key);
-    try {
-      source.apply(isSet ? 'set' : 'delete', object);
-      tell(key, isSet ? (source.options.problems?.(object) ?? []) : []);
-    } catch (cause) {
-      const { message } = MeshError.from(cause);
-      logger.error({ ...fields, object: key, error: message }, 'object not read');
-    }
+    feeds.forEach((feed, i) => {
+      try {
+        feed.apply(isSet ? 'set' : 'delete', object);
+        tell(told[i]!, key, isSet ? feed.problems(object) : []);
+      } catch (cause) {
+        const { message } = MeshError.from(cause);
+        logger.error({ ...fields, object: key, error: message }, 'object not read');
+      }
+    });
   });
   await reflector.synced;
   forget(source, unseen);
 }
 
-/** Deletes what the index was given under these keys. */
-export function forget(source: KindSource, keys: Iterable<string> = [...source.known]): void {
+/** Deletes what the feeds were given under these keys. */
+export function forget({ known, feeds }: KindSource, keys: Iterable<string> = [...known]): void {
   for (const key of keys) {
-    source.known.delete(key);
-    source.apply('delete', { metadata: splitKey(key) });
+    known.delete(key);
+    for (const feed of feeds) feed.apply('delete', { metadata: splitKey(key) });
   }
 }

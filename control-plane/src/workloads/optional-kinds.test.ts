@@ -29,7 +29,8 @@ async function prepare(t: TestContext) {
   };
   const served: boolean[] = [];
   const serve = (isServed: boolean) => void served.push(isServed);
-  const source = { kind: WIDGETS, apply, serve, options: { isOptional: true }, known: new Set<string>() };
+  const feed = { apply, serve, problems: () => [] };
+  const source = { kind: WIDGETS, isOptional: true, feeds: [feed], known: new Set<string>() };
   const until = async (...events: string[]) => {
     while (!events.every((event) => heard.includes(event))) {
       await new Promise<void>((resolve) => waiters.push(resolve));

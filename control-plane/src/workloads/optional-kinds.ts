@@ -89,7 +89,7 @@ async function update(
     watched.stop = stop;
     watched.version = found.apiVersion;
     logger.info(fields, 'kind is served');
-    source.serve(true);
+    for (const feed of source.feeds) feed.serve(true);
     const until = AbortSignal.any([signal, stop.signal]);
     watched.synced = startKindSource(client, { ...source, kind: found }, logger, until).catch((cause) => {
       // What was stopped for another version, or for none, is not waited for.
@@ -104,6 +104,6 @@ async function update(
     watched.version = undefined;
     watched.synced = undefined;
     forget(source);
-    source.serve(false);
+    for (const feed of source.feeds) feed.serve(false);
   }
 }
