@@ -19,6 +19,7 @@ mod init;
 mod mesh;
 mod rate_limit;
 mod retries;
+mod routes;
 mod scaling;
 mod start;
 mod support;

@@ -83,14 +83,37 @@ impl HttpEndpoint {
         if self.is_self {
             return Err(Box::new(SendError { error: Error::Connect(ConnectError::Loop), request: None }));
         }
+        let authority = self.endpoint.authority_override.as_ref();
+        if authority.is_none() && !request.headers().contains_key(&L5D_REQUIRE_ID) {
+            return self.send_on(request, asked, upgrade).await;
+        }
+        // Another endpoint must get what this one gets otherwise, and be who it has to be.
+        let (uri, headers) = (request.uri().clone(), request.headers().clone());
         if let Some(required) = request.headers_mut().remove(&L5D_REQUIRE_ID)
             && !self.has_identity(&required)
         {
             return Err(Box::new(SendError { error: Error::RequiredIdentity, request: None }));
         }
-        if let Some(authority) = &self.endpoint.authority_override {
+        if let Some(authority) = authority {
             override_authority(&mut request, authority);
         }
+        // Boxed: it is the rare case, which should not make every request's task larger.
+        let mut sent = Box::pin(self.send_on(request, asked, upgrade)).await;
+        if let Err(failed) = &mut sent
+            && let Some(unsent) = &mut failed.request
+        {
+            *unsent.uri_mut() = uri;
+            *unsent.headers_mut() = headers;
+        }
+        sent
+    }
+
+    async fn send_on(
+        &self,
+        mut request: Box<Request<Body>>,
+        asked: Asked,
+        upgrade: Option<&mut Upgrade>,
+    ) -> Result<Sent, Box<SendError>> {
         // What an endpoint before this one may have changed.
         *request.version_mut() = asked.version;
         request.headers_mut().remove(&headers::L5D_ORIG_PROTO);
