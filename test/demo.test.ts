@@ -21,7 +21,12 @@ const EDGES = [
 const skip = process.env.TEST_KUBECONFIG ? 'the demo has a cluster of its own' : false;
 
 const folders: string[] = [];
+const demos: ChildProcess[] = [];
 after(() => {
+  // One that a failed test left would keep this process from ending.
+  for (const { pid, exitCode, signalCode } of demos) {
+    if (pid && exitCode === null && signalCode === null) process.kill(-pid, 'SIGKILL');
+  }
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -34,6 +39,7 @@ function startDemo(...args: string[]): { npm: ChildProcess; said: () => string; 
     // A group of its own, so that Ctrl-C can be sent to all of it as a terminal does.
     detached: true,
   });
+  demos.push(npm);
   let text = '';
   for (const stream of [npm.stdout, npm.stderr]) {
     stream?.setEncoding('utf8');
