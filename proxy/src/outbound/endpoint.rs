@@ -56,7 +56,7 @@ pub struct Asked {
 impl HttpEndpoint {
     pub fn new(context: &Context, endpoint: &Arc<Endpoint>, authority: Option<&str>) -> Self {
         let is_local = context.is_local(endpoint.addr.ip());
-        let labels = metrics::endpoint_labels(endpoint, authority, is_local);
+        let labels = metrics::endpoint_labels(context, endpoint, authority);
         let direction = context.direction();
         let windows = context.config.control.http2_client;
         Self {
@@ -207,7 +207,7 @@ impl Peer for TcpEndpoint {
 
 fn connector(context: &Context, endpoint: &Endpoint, authority: Option<&str>) -> Connector {
     let is_local = context.is_local(endpoint.addr.ip());
-    let labels = metrics::endpoint_labels(endpoint, authority, is_local);
+    let labels = metrics::endpoint_labels(context, endpoint, authority);
     let direction = context.direction();
     let mut addr = endpoint.addr;
     let tls = endpoint.identity.as_ref().filter(|_| !is_local).map(|peer| {

@@ -3,6 +3,7 @@
 use super::{
     endpoint::{Asked, HttpEndpoint, Sent},
     hash_key::hash_key,
+    ingress,
     router::{HttpBackend, HttpRoutes, HttpRule},
     target::{Target, Worker},
 };
@@ -117,17 +118,48 @@ impl HttpService {
 }
 
 impl Service for HttpService {
-    async fn call(&self, request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
-        let is_grpc = self.version == HttpVersion::Http2 && is_grpc(request.headers());
-        let version = request.version();
-        match self.handle(request, is_grpc).await {
-            Ok(response) => Ok(response),
+    async fn call(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
+        if self.worker.context.config.outbound.is_ingress
+            && let Some(named) = ingress::take_override(&mut request)
+        {
+            // Boxed: what few proxies do should not make every request's task larger.
+            return Box::pin(self.answer_for(named, request)).await;
+        }
+        self.answer(request).await
+    }
+}
+
+impl HttpService {
+    /// Answers a request that names its destination itself.
+    async fn answer_for(&self, named: HeaderValue, request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
+        match ingress::target(&self.worker, &named).await {
+            Ok(target) => {
+                let (worker, drain) = (self.worker.clone(), self.drain.clone());
+                Self::new(worker, target, self.version, self.client, drain).answer(request).await
+            }
             Err(error) => {
-                self.worker.counters.request(&error, self.target.orig_dst);
-                let emit_headers = !self.worker.context.config.outbound.hides_informational_headers;
-                error.respond(Asker { version, is_grpc, is_carried: false, emit_headers })
+                let (version, is_grpc) = (request.version(), self.is_grpc(&request));
+                self.refuse(error, version, is_grpc)
             }
         }
+    }
+
+    async fn answer(&self, request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
+        let (version, is_grpc) = (request.version(), self.is_grpc(&request));
+        match self.handle(request, is_grpc).await {
+            Ok(response) => Ok(response),
+            Err(error) => self.refuse(error, version, is_grpc),
+        }
+    }
+
+    fn is_grpc(&self, request: &Request<Body>) -> bool {
+        self.version == HttpVersion::Http2 && is_grpc(request.headers())
+    }
+
+    fn refuse(&self, error: Error, version: Version, is_grpc: bool) -> Result<Response<Body>, h2::Reason> {
+        self.worker.counters.request(&error, self.target.orig_dst);
+        let emit_headers = !self.worker.context.config.outbound.hides_informational_headers;
+        error.respond(Asker { version, is_grpc, is_carried: false, emit_headers })
     }
 }
 

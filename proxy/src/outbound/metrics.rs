@@ -1,5 +1,6 @@
 //! What is counted about outbound traffic, and the label sets that it is counted under.
 
+use super::context::Context;
 use crate::{
     control::model::{Endpoint, Meta, outbound::Protocol},
     http::{error::Error, stats::StreamFamilies},
@@ -110,7 +111,8 @@ pub fn connect(registry: &Registry, endpoint: &Labels) -> Arc<TransportMetrics> 
 }
 
 /// `authority`, `target_*`, `tls`, `server_id` and `dst_*` of an endpoint.
-pub fn endpoint_labels(endpoint: &Endpoint, authority: Option<&str>, is_local: bool) -> Labels {
+pub fn endpoint_labels(context: &Context, endpoint: &Endpoint, authority: Option<&str>) -> Labels {
+    let is_local = context.is_local(endpoint.addr.ip());
     let mut labels = Labels::new();
     if let Some(authority) = authority {
         labels = labels.with("authority", authority);
@@ -119,6 +121,9 @@ pub fn endpoint_labels(endpoint: &Endpoint, authority: Option<&str>, is_local: b
     labels = match &endpoint.identity {
         Some(_) if is_local => labels.with("tls", "no_identity").with("no_tls_reason", "loopback"),
         Some(identity) => labels.with("tls", "true").with("server_id", &identity.id),
+        None if authority.is_none() && context.config.outbound.is_ingress => {
+            labels.with("tls", "no_identity").with("no_tls_reason", "ingress_without_override")
+        }
         None => labels.with("tls", "no_identity").with("no_tls_reason", "not_provided_by_service_discovery"),
     };
     labels.join(&endpoint.labels)

@@ -9,6 +9,7 @@ mod backend;
 mod endpoint;
 mod hash_key;
 mod http;
+mod ingress;
 mod router;
 
 mod attempts;
