@@ -200,6 +200,10 @@ impl<P> Drop for Member<P> {
 }
 
 impl<P> Picked<P> {
+    pub fn has_breaker(&self) -> bool {
+        self.member.standing.has_breaker()
+    }
+
     /// Where there is no choice.
     pub fn only(member: Arc<Member<P>>) -> Self {
         Self { member, permit: None }

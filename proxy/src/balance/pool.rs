@@ -201,6 +201,10 @@ impl Standing {
         self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.is_open(now))
     }
 
+    pub fn has_breaker(&self) -> bool {
+        self.breaker.is_some()
+    }
+
     /// Leave to send a request. Err: the endpoint takes none now.
     pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Option<Permit>, ()> {
         let Some(breaker) = &self.breaker else { return Ok(None) };

@@ -34,24 +34,28 @@ pub fn merge(destination: &Destination, profile: &Profile, answer: &Answer, queu
     };
     let logical: Option<Arc<str>> = profile.name.as_ref().map(|name| format!("{name}:{}", port(destination)).into());
     if profile.is_opaque {
-        policy.protocol = Protocol::Opaque(match policy.protocol {
-            Protocol::Opaque(opaque) | Protocol::Detect { opaque, .. } => opaque,
-            _ => opaque_to(&default_backend(destination, profile, logical.as_ref(), queue)),
-        });
+        policy.protocol = match policy.protocol {
+            Protocol::Opaque(opaque) | Protocol::Detect { opaque, .. } => Protocol::Opaque(opaque),
+            // What cannot be obeyed lets nothing through, in whatever form.
+            invalid @ Protocol::Invalid(_) => invalid,
+            Protocol::Http1(_) | Protocol::Http2(_) | Protocol::Grpc(_) | Protocol::Tls(_) => {
+                Protocol::Opaque(opaque_to(&default_backend(destination, profile, logical.as_ref(), queue)))
+            }
+        };
     }
     if let Some(logical) = &logical {
-        apply_profile(&mut policy, profile, logical, queue);
+        apply_profile(&mut policy, profile, logical, queue, port(destination));
     }
     policy.logical = logical;
     policy
 }
 
-fn apply_profile(policy: &mut Policy, profile: &Profile, logical: &Arc<str>, queue: Queue) {
+fn apply_profile(policy: &mut Policy, profile: &Profile, logical: &Arc<str>, queue: Queue, port: u16) {
     let parent = policy.parent.clone();
     let own = profile.endpoint.clone().map_or_else(|| balancer(logical.clone()), BackendKind::Forward);
     let own = Arc::new(Backend { meta: parent.clone(), kind: own, queue });
     if !profile.routes.is_empty() || !profile.targets.is_empty() {
-        let http = profile_routes(profile, &parent, &own, queue);
+        let http = profile_routes(profile, &parent, &own, queue, port);
         match &mut policy.protocol {
             Protocol::Detect { http1, http2, .. } => {
                 http1.take(&http);
@@ -66,7 +70,7 @@ fn apply_profile(policy: &mut Policy, profile: &Profile, logical: &Arc<str>, que
     {
         let backend = |backend| ConnectionBackend { backend, filters: Vec::new() };
         let meta = Arc::new(Meta::default_named("profile"));
-        let distribution = split(profile, &parent, queue, backend);
+        let distribution = split(profile, &parent, queue, port, backend);
         *opaque =
             Opaque { routes: [ConnectionRoute { meta, snis: Vec::new(), filters: Vec::new(), distribution }].into() };
     }
@@ -82,11 +86,17 @@ impl Http {
 }
 
 /// The profile's routes in their order, then one for everything else. They share one host, so precedence is by order alone.
-fn profile_routes(profile: &Profile, parent: &Arc<Meta>, own: &Arc<Backend>, queue: Queue) -> Arc<[Route<HttpPolicy>]> {
+fn profile_routes(
+    profile: &Profile,
+    parent: &Arc<Meta>,
+    own: &Arc<Backend>,
+    queue: Queue,
+    port: u16,
+) -> Arc<[Route<HttpPolicy>]> {
     let distribution = if profile.targets.is_empty() {
         Distribution::FirstAvailable([HttpBackend::plain(own.clone())].into())
     } else {
-        split(profile, parent, queue, HttpBackend::plain)
+        split(profile, parent, queue, port, HttpBackend::plain)
     };
     let plain = HttpPolicy::to(distribution);
     let meta = Arc::new(Meta::default_named("profile"));
@@ -107,12 +117,26 @@ fn profile_routes(profile: &Profile, parent: &Arc<Meta>, own: &Arc<Backend>, que
     routes.into()
 }
 
-fn split<B>(profile: &Profile, parent: &Arc<Meta>, queue: Queue, wrap: impl Fn(Arc<Backend>) -> B) -> Distribution<B> {
+fn split<B>(
+    profile: &Profile,
+    parent: &Arc<Meta>,
+    queue: Queue,
+    port: u16,
+    wrap: impl Fn(Arc<Backend>) -> B,
+) -> Distribution<B> {
     let one = |t: &Target| {
         let meta = t.backend.clone().unwrap_or_else(|| parent.clone());
-        (wrap(Arc::new(Backend { meta, kind: balancer(t.authority.clone()), queue })), t.weight)
+        (wrap(Arc::new(Backend { meta, kind: balancer(with_port(&t.authority, port)), queue })), t.weight)
     };
     Distribution::RandomAvailable(profile.targets.iter().map(one).collect())
+}
+
+/// A target's `name:port`; where it names no port, the one that the client asked for.
+fn with_port(authority: &str, port: u16) -> Arc<str> {
+    match authority.rsplit_once(':') {
+        Some((name, port)) => format!("{}:{port}", name.trim_end_matches('.')).into(),
+        None => format!("{authority}:{port}").into(),
+    }
 }
 
 fn balancer(path: Arc<str>) -> BackendKind {
@@ -143,8 +167,8 @@ fn fallback(destination: &Destination, profile: &Profile, queue: Queue) -> Polic
 fn default_backend(destination: &Destination, profile: &Profile, logical: Option<&Arc<str>>, queue: Queue) -> Backend {
     let kind = match (&profile.endpoint, destination, logical) {
         (Some(endpoint), _, _) => BackendKind::Forward(endpoint.clone()),
-        (None, Destination::Addr(addr), _) => BackendKind::Forward(Arc::new(Endpoint::unknown(*addr))),
-        (None, Destination::Name(_), Some(logical)) => balancer(logical.clone()),
+        (None, _, Some(logical)) => balancer(logical.clone()),
+        (None, Destination::Addr(addr), None) => BackendKind::Forward(Arc::new(Endpoint::unknown(*addr))),
         (None, Destination::Name(name), None) => balancer(name.clone()),
     };
     Backend { meta: Arc::new(Meta::default_named("fallback")), kind, queue }
@@ -257,6 +281,33 @@ mod tests {
         };
         assert_eq!(backends.iter().map(|(_, weight)| *weight).collect::<Vec<_>>(), [1, 3]);
         assert!(matches!(&opaque(&policy).routes[0].distribution, Distribution::RandomAvailable(b) if b.len() == 2));
+    }
+
+    #[test]
+    fn targets_get_the_port_that_was_asked_for_unless_they_have_one() {
+        assert_eq!(&*with_port("a.ns", 80), "a.ns:80");
+        assert_eq!(&*with_port("a.ns.:81", 80), "a.ns:81");
+    }
+
+    #[test]
+    fn a_profile_opens_nothing_that_an_invalid_policy_has_shut() {
+        let profile = wire::DestinationProfile {
+            opaque_protocol: true,
+            routes: vec![get_route(false)],
+            dst_overrides: vec![wire::WeightedDst { authority: "a.ns:80".into(), weight: 1, ..Default::default() }],
+            ..named()
+        };
+        let policy = merge(&to(), &profile::profile(profile), &Answer::Invalid("x".into()), QUEUE);
+        assert!(matches!(policy.protocol, Protocol::Invalid(_)));
+    }
+
+    #[test]
+    fn without_a_policy_a_named_service_is_balanced() {
+        let policy = of_profile(named());
+        let Distribution::FirstAvailable(backends) = &opaque(&policy).routes[0].distribution else { panic!("empty") };
+        let is_own =
+            |kind: &BackendKind| matches!(kind, BackendKind::Balancer { path, .. } if **path == *format!("{NAME}:80"));
+        assert!(is_own(&backends[0].backend.kind), "{backends:?}");
     }
 
     #[test]

@@ -21,9 +21,19 @@ static LATENCY: Family = Family::histogram(
     LATENCY_MS,
 );
 
-/// `request_total`, `response_total` and `response_latency_ms` of one peer.
+/// What requests are counted in: of one peer, or of one route of a ServiceProfile.
+pub struct RequestFamilies {
+    pub requests: &'static Family,
+    pub responses: &'static Family,
+    pub latency: &'static Family,
+}
+
+static OF_PEER: RequestFamilies = RequestFamilies { requests: &REQUESTS, responses: &RESPONSES, latency: &LATENCY };
+
+/// By default `request_total`, `response_total` and `response_latency_ms` of one peer.
 pub struct RequestStats {
     registry: Registry,
+    families: &'static RequestFamilies,
     labels: Labels,
     requests: Counter,
     latencies: Mutex<Vec<(u16, Histogram)>>,
@@ -32,8 +42,13 @@ pub struct RequestStats {
 
 impl RequestStats {
     pub fn new(registry: &Registry, labels: Labels) -> Arc<Self> {
+        Self::of(registry, &OF_PEER, labels)
+    }
+
+    pub fn of(registry: &Registry, families: &'static RequestFamilies, labels: Labels) -> Arc<Self> {
         Arc::new(Self {
-            requests: registry.counter(&REQUESTS, labels.clone()),
+            requests: registry.counter(families.requests, labels.clone()),
+            families,
             registry: registry.clone(),
             labels,
             latencies: Mutex::default(),
@@ -51,7 +66,7 @@ impl RequestStats {
         if let Some((_, histogram)) = latencies.iter().find(|(s, _)| *s == status) {
             return histogram.observe_time(elapsed);
         }
-        let histogram = self.registry.histogram(&LATENCY, self.labels.clone().with("status_code", status));
+        let histogram = self.registry.histogram(self.families.latency, self.labels.clone().with("status_code", status));
         histogram.observe_time(elapsed);
         latencies.push((status, histogram));
     }
@@ -69,7 +84,7 @@ impl RequestStats {
             .with("classification", if class.is_success { "success" } else { "failure" })
             .with("grpc_status", grpc)
             .with("error", if class.is_error { "reset" } else { "" });
-        let counter = self.registry.counter(&RESPONSES, labels);
+        let counter = self.registry.counter(self.families.responses, labels);
         counter.incr();
         responses.push((status, class, counter));
     }

@@ -20,6 +20,8 @@ pub struct Tracker {
     /// From the response's headers; trailers override it.
     pub grpc_status: Option<u16>,
     pub stats: Option<Arc<RequestStats>>,
+    /// The same of a ServiceProfile's route: of the whole stream, and of this attempt.
+    pub routes: [Option<Arc<RequestStats>>; 2],
     /// The families of the whole stream, whose time runs from the request's beginning, and of the response, from the
     /// request's end.
     pub streams: [Option<Arc<StreamStats>>; 2],
@@ -49,6 +51,7 @@ impl Tracker {
             classifier,
             grpc_status,
             stats: None,
+            routes: [None, None],
             streams: [None, None],
             upload: None,
             pending: None,
@@ -86,6 +89,19 @@ impl Tracker {
         if let Some(stats) = &self.stats {
             stats.latency(self.status, self.started.elapsed());
         }
+        let [stream, attempt] = &self.routes;
+        if let Some(stream) = stream {
+            stream.latency(self.status, self.stream_started.elapsed());
+        }
+        if let Some(attempt) = attempt {
+            attempt.latency(self.status, self.started.elapsed());
+        }
+    }
+
+    /// The stream goes on with another attempt: this response counts for its endpoint and backend alone.
+    pub fn leave_stream(&mut self) {
+        self.streams[0] = None;
+        self.routes[0] = None;
     }
 
     /// Tells the breaker what the response said about the endpoint.
@@ -114,7 +130,7 @@ impl Tracker {
 
     /// Counts the response of an attempt that another one follows: the stream goes on, this response does not.
     pub fn discard(mut self, trailers: Option<&HeaderMap>) {
-        self.streams[0] = None;
+        self.leave_stream();
         let code = trailers.and_then(grpc_status).or(self.grpc_status);
         let class = self.classifier.end(code);
         self.judge(self.classifier.outcome(class), trailers);
@@ -129,6 +145,9 @@ impl Tracker {
         self.is_done = true;
         if let Some(stats) = &self.stats {
             stats.response(self.status, class);
+        }
+        for route in self.routes.iter().flatten() {
+            route.response(self.status, class);
         }
         let elapsed = self.started.elapsed();
         let [stream, response] = &self.streams;

@@ -173,7 +173,8 @@ impl<'a> Exchange<'a> {
             Ok(Err(error)) => return error.into(),
             Err(why) => {
                 let error = Error::TimedOut(why);
-                self.count_error(&backend.stats, &error);
+                self.count_failed_attempt(backend, &error, Instant::now().into_std());
+                self.blame_endpoint();
                 return error.into();
             }
         };
@@ -188,7 +189,7 @@ impl<'a> Exchange<'a> {
                 }
                 Err(why) => {
                     let error = Error::TimedOut(why);
-                    answered.tracker.streams[0] = None;
+                    answered.tracker.leave_stream();
                     answered.tracker.fail(&crate::http::BodyError::TimedOut(why));
                     return error.into();
                 }
@@ -222,7 +223,7 @@ impl<'a> Exchange<'a> {
         let (backend, endpoint) = match &outcome.result {
             Ok(answered) => (answered.backend, answered.endpoint),
             Err(error) => {
-                self.count_error(&self.rule.stats, error);
+                self.count_failed_stream(error);
                 return Err(outcome.result.err().unwrap_or(Error::NoBackend));
             }
         };

@@ -8,7 +8,7 @@ use super::{
     target::{Target, Worker},
 };
 use crate::{
-    balance::{Outcome, Pending, PickError, Picked},
+    balance::{Outcome, Pending, Permit, PickError, Picked},
     control::model::{
         outbound::{HttpPolicy, Protocol},
         route::{self, Found},
@@ -21,7 +21,7 @@ use crate::{
         filters, headers,
         retry_after::retry_after,
         server::Service,
-        stats::{StreamStats, Upload},
+        stats::{RequestStats, StreamStats, Upload},
         track::{Tracker, error_label},
         upgrade::{self, Upgrade},
     },
@@ -30,7 +30,7 @@ use crate::{
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -60,6 +60,8 @@ pub(super) struct Exchange<'a> {
     pub upload: Option<Arc<Upload>>,
     /// The application's address.
     client: IpAddr,
+    /// The leave of the endpoint that is being asked, where it has a breaker.
+    asking: Mutex<Option<Permit>>,
 }
 
 /// An endpoint's response, which is not the application's yet.
@@ -110,7 +112,20 @@ impl HttpService {
             request.headers_mut().insert(L5D_DST_CANONICAL.clone(), logical);
         }
         let upload = Upload::of(request.body_mut(), &rule.stats, rule.watches_progress());
-        let exchange = Exchange { asked, is_grpc, started, policy, rule, found, upload, client: self.client };
+        let exchange = Exchange {
+            asked,
+            is_grpc,
+            started,
+            policy,
+            rule,
+            found,
+            upload,
+            client: self.client,
+            asking: Mutex::default(),
+        };
+        if let Some(profile) = &rule.profile {
+            profile.effective.request();
+        }
         let response = exchange.run(request, upgrade).await;
         drop(permit);
         response
@@ -178,14 +193,47 @@ impl<'a> Exchange<'a> {
         match self.send(backend, None, request, upgrade.as_mut()).await {
             Ok(answered) => Ok(self.settle(answered)),
             Err(error) => {
-                self.count_error(&self.rule.stats, &error);
+                self.count_failed_stream(&error);
                 Err(error)
             }
         }
     }
 
     /// Counts a stream that ends without a response.
-    pub(super) fn count_error(&self, stats: &StreamStats, error: &Error) {
+    pub(super) fn count_failed_stream(&self, error: &Error) {
+        self.count_error(&self.rule.stats, error);
+        if let Some(profile) = &self.rule.profile {
+            self.count_answer(&profile.effective, error, self.started);
+        }
+    }
+
+    /// Counts an attempt that ends without a response.
+    pub(super) fn count_failed_attempt(&self, backend: &HttpBackend, error: &Error, started: Instant) {
+        self.count_error(&backend.stats, error);
+        if let Some(profile) = &self.rule.profile {
+            self.count_answer(&profile.actual, error, started);
+        }
+    }
+
+    /// Counts the answer that an error becomes.
+    fn count_answer(&self, stats: &RequestStats, error: &Error, started: Instant) {
+        let (status, code) = error.statuses();
+        let status = if self.is_grpc { 200 } else { status };
+        let class = Class { is_success: false, grpc_status: self.is_grpc.then_some(code), is_error: false };
+        stats.latency(status, started.elapsed());
+        stats.response(status, class);
+    }
+
+    /// The endpoint that was asked has not answered in time, unless it was still being asked.
+    pub(super) fn blame_endpoint(&self) {
+        let is_asked = self.upload.as_ref().is_none_or(|upload| upload.ended().is_some());
+        let permit = self.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(permit) = permit.filter(|_| is_asked) {
+            permit.end(Outcome::Failure, None);
+        }
+    }
+
+    fn count_error(&self, stats: &StreamStats, error: &Error) {
         let word = match error {
             Error::FailFast => "FAIL_FAST",
             Error::LoadShed => "LOAD_SHED",
@@ -215,9 +263,13 @@ impl<'a> Exchange<'a> {
         upgrade: Option<&mut Upgrade>,
     ) -> Result<Answered<'a>, Error> {
         backend.requests.incr();
+        if let Some(profile) = &self.rule.profile {
+            profile.actual.request();
+        }
+        let started = Instant::now();
         let answered = self.send_to(backend, picked, request, upgrade).await;
         if let Err(error) = &answered {
-            self.count_error(&backend.stats, error);
+            self.count_failed_attempt(backend, error, started);
         }
         answered
     }
@@ -243,7 +295,14 @@ impl<'a> Exchange<'a> {
             };
             let sent_at = Instant::now();
             let pending = picked.load.begin(sent_at);
-            match picked.peer.send(request, self.asked, upgrade.as_deref_mut()).await {
+            if picked.permit.is_some() {
+                *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = picked.permit.take();
+            }
+            let sent = picked.peer.send(request, self.asked, upgrade.as_deref_mut()).await;
+            if picked.has_breaker() {
+                picked.permit = self.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+            match sent {
                 Ok(sent) => {
                     picked.connected();
                     return Ok(self.finish(backend, picked, sent, pending, sent_at));
@@ -308,6 +367,9 @@ impl<'a> Exchange<'a> {
         let mut tracker = Tracker::new(sent_at, status.as_u16(), classifier, code);
         tracker.stats = Some(picked.peer.stats.clone());
         tracker.permit = permit;
+        if let Some(profile) = &self.rule.profile {
+            tracker.routes = [Some(profile.effective.clone()), Some(profile.actual.clone())];
+        }
         tracker.streams = [Some(self.rule.stats.clone()), Some(backend.stats.clone())];
         tracker.upload = self.upload.clone();
         tracker.pending = Some(pending);

@@ -32,9 +32,9 @@ fn destination(value: &HeaderValue) -> Option<Destination> {
     }
     let authority: Authority = text.parse().ok()?;
     let host = authority.host().trim_end_matches('.');
-    let port = match authority.port() {
-        Some(port) => port.as_str().parse().ok().filter(|port| *port > 0)?,
-        None => DEFAULT_PORT,
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" => DEFAULT_PORT,
+        port => port.strip_prefix(':')?.parse().ok().filter(|port| *port > 0)?,
     };
     if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
         return Some(Destination::Addr(SocketAddr::new(ip, port)));

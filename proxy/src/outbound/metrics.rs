@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::{
     control::model::{Endpoint, Meta, outbound::Protocol},
     http::{error::Error, stats::StreamFamilies},
-    metrics::{Counter, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
+    metrics::{DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         failure,
@@ -72,8 +72,10 @@ static HTTP_ERRORS: Family =
     Family::counter("outbound_http_errors_total", "The total number of HTTP requests that could not be processed.");
 static TCP_ERRORS: Family =
     Family::counter("outbound_tcp_errors_total", "The total number of TCP connections that could not be processed.");
-static ROUTE_OPEN: Family = Family::counter("outbound_tcp_route_open_total", "Connections opened on a route.");
-static ROUTE_CLOSE: Family = Family::counter("outbound_tcp_route_close_total", "Connections closed on a route.");
+static TCP_OPEN: Family = Family::counter("outbound_tcp_route_open_total", "Connections opened on a route.");
+static TCP_CLOSE: Family = Family::counter("outbound_tcp_route_close_total", "Connections closed on a route.");
+static TLS_OPEN: Family = Family::counter("outbound_tls_route_open_total", "Connections opened on a route.");
+static TLS_CLOSE: Family = Family::counter("outbound_tls_route_close_total", "Connections closed on a route.");
 
 /// The families of one route rule, in HTTP's form or gRPC's.
 pub struct RouteFamilies {
@@ -137,12 +139,40 @@ pub fn route_histogram_labels(parent: &Meta, route: &Meta) -> Labels {
     parent.parent_labels().join(&route.route_labels()).with("hostname", "")
 }
 
-pub fn route_open(registry: &Registry, parent: &Meta, route: &Meta) -> Counter {
-    registry.counter(&ROUTE_OPEN, parent.parent_labels().join(&route.route_labels()))
+/// The connections of one route. Connections are few beside requests: their handles are looked up when they are counted.
+pub struct ConnectionRoute<'a> {
+    registry: &'a Registry,
+    labels: Labels,
+    is_tls: bool,
 }
 
-pub fn route_close(registry: &Registry, parent: &Meta, route: &Meta, error: &str) -> Counter {
-    registry.counter(&ROUTE_CLOSE, parent.parent_labels().join(&route.route_labels()).with("error", error))
+impl<'a> ConnectionRoute<'a> {
+    /// `hostname` is the one of a TLS route's connection, where it may be told: anybody can make one up.
+    pub fn new(registry: &'a Registry, parent: &Meta, route: &Meta, is_tls: bool, hostname: &str) -> Self {
+        let labels = parent.parent_labels().join(&route.route_labels());
+        let labels = if is_tls { labels.with("hostname", hostname) } else { labels };
+        Self { registry, labels, is_tls }
+    }
+
+    pub fn opened(&self) {
+        let family = if self.is_tls { &TLS_OPEN } else { &TCP_OPEN };
+        self.registry.counter(family, self.labels.clone()).incr();
+    }
+
+    pub fn closed(&self, outcome: &io::Result<()>) {
+        let error = match outcome {
+            Ok(()) => "",
+            Err(error) => match failure::Failure::of(error) {
+                Some(failure::Failure::FailFast) => "FAIL_FAST",
+                Some(failure::Failure::LoadShed) => "LOAD_SHED",
+                Some(failure::Failure::Forbidden) => "FORBIDDEN",
+                Some(failure::Failure::InvalidRoute) => "INVALID",
+                _ => "IO",
+            },
+        };
+        let family = if self.is_tls { &TLS_CLOSE } else { &TCP_CLOSE };
+        self.registry.counter(family, self.labels.clone().with("error", error)).incr();
+    }
 }
 
 /// What happened to connections before their protocol was known.

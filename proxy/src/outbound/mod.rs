@@ -25,6 +25,7 @@ mod named;
 mod metrics;
 mod metrics_balancer;
 mod metrics_plan;
+mod metrics_profile;
 
 pub use context::Context;
 pub use named::{Named, NamedDestination};

@@ -21,35 +21,38 @@ pub async fn forward(
     _drain: drain::Watch,
 ) -> io::Result<()> {
     let router = target.router();
-    let rules = rules(worker, &router, &client).await?;
-    let registry = &worker.context.metrics;
-    metrics::route_open(registry, &router.policy.parent, &rules.meta).incr();
+    let (rules, name) = rules(worker, &router, &client).await?;
+    let context = &worker.context;
+    let is_tls = matches!(router.policy.protocol, Protocol::Tls(_));
+    let hostname = name.as_deref().filter(|_| context.config.outbound.has_hostname_labels).unwrap_or_default();
+    let route = metrics::ConnectionRoute::new(&context.metrics, &router.policy.parent, &rules.meta, is_tls, hostname);
+    route.opened();
     let outcome = copy_to_backend(rules, &mut client).await;
-    let word = match &outcome {
-        Ok(()) => "",
-        Err(error) if Failure::of(error) == Some(Failure::FailFast) => "FAIL_FAST",
-        Err(error) if Failure::of(error) == Some(Failure::LoadShed) => "LOAD_SHED",
-        Err(_) => "IO",
-    };
-    metrics::route_close(registry, &router.policy.parent, &rules.meta, word).incr();
+    route.closed(&outcome);
     outcome
 }
 
-async fn rules<'a>(worker: &Arc<Worker>, router: &'a Router, client: &Stream) -> io::Result<&'a ConnectionRules> {
+/// The connection's rule, and the TLS server name that it was found by.
+async fn rules<'a>(
+    worker: &Arc<Worker>,
+    router: &'a Router,
+    client: &Stream,
+) -> io::Result<(&'a ConnectionRules, Option<String>)> {
     let all = router.connections(worker);
+    let mut name = None;
     let at = match &router.policy.protocol {
         Protocol::Invalid(reason) => return Err(io::Error::other(format!("invalid policy: {reason}"))),
         Protocol::Tls(tls) => {
             let timeout = worker.context.direction().detect_timeout;
-            let name = match client.as_plain() {
-                Some(tcp) => detect::server_name(tcp, timeout).await?,
-                None => None,
-            };
-            name.and_then(|name| find_by_name(tls.routes.iter().map(|r| &r.snis[..]), &name))
+            if let Some(tcp) = client.as_plain() {
+                name = detect::server_name(tcp, timeout).await?.map(|name| name.to_ascii_lowercase());
+            }
+            name.as_deref().and_then(|name| find_by_name(tls.routes.iter().map(|r| &r.snis[..]), name))
         }
         _ => Some(0),
     };
-    at.and_then(|at| all.get(at)).ok_or_else(|| io::Error::other("no route for the connection"))
+    let rules = at.and_then(|at| all.get(at)).ok_or_else(|| io::Error::other("no route for the connection"))?;
+    Ok((rules, name))
 }
 
 async fn copy_to_backend(rules: &ConnectionRules, client: &mut Stream) -> io::Result<()> {
@@ -63,10 +66,11 @@ async fn copy_to_backend(rules: &ConnectionRules, client: &mut Stream) -> io::Re
 fn check(filters: &[ConnectionFilter]) -> io::Result<()> {
     match filters.first() {
         None => Ok(()),
-        Some(ConnectionFilter::Forbidden) => {
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, "the route is forbidden"))
+        Some(ConnectionFilter::Forbidden) => Err(Failure::Forbidden.into()),
+        Some(ConnectionFilter::Invalid(message)) => {
+            log::debug!(target: "policy", "invalid route: {message}");
+            Err(Failure::InvalidRoute.into())
         }
-        Some(ConnectionFilter::Invalid(message)) => Err(io::Error::other(format!("invalid route: {message}"))),
     }
 }
 

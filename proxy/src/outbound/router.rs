@@ -5,6 +5,7 @@ use super::{
     backend::{BackendRef, BalancerKind},
     endpoint::{HttpEndpoint, TcpEndpoint},
     metrics::{self, route_families},
+    metrics_profile::ProfileStats,
     mirror::Mirror,
     plan::Plan,
     target::Worker,
@@ -48,6 +49,8 @@ pub struct HttpRoutes {
 pub struct HttpRule {
     pub backends: Choice<HttpBackend>,
     pub stats: Arc<StreamStats>,
+    /// Where the rule is one of a ServiceProfile.
+    pub profile: Option<ProfileStats>,
     /// What only some rules ask for.
     pub plan: Option<Box<Plan>>,
 }
@@ -139,7 +142,13 @@ impl HttpRoutes {
         let logical = logical.as_ref();
         let rules_of = |route: &Route<HttpPolicy>| {
             let accrual = http.failure_accrual.as_ref();
-            let rule = |policy: &HttpPolicy| HttpRule::new(worker, parent, &route.meta, policy, accrual, logical);
+            let rule = |policy: &HttpPolicy| {
+                let mut rule = HttpRule::new(worker, parent, &route.meta, policy, accrual, logical);
+                let logical = logical.filter(|_| http.is_profile);
+                rule.profile =
+                    logical.map(|l| ProfileStats::new(&worker.context.metrics, l, policy.profile.as_deref()));
+                rule
+            };
             route.rules.iter().map(|r| rule(&r.policy)).collect()
         };
         Self {
@@ -179,7 +188,7 @@ impl HttpRule {
         let labels = metrics::route_histogram_labels(parent, route);
         let has_mirrors = backends.iter().any(|backend| !backend.mirrors.is_empty());
         let plan = Plan::new(worker, parent, route, policy, logical, has_mirrors);
-        Self { backends, stats: stats(labels, &families.stream), plan }
+        Self { backends, stats: stats(labels, &families.stream), profile: None, plan }
     }
 
     pub fn watches_progress(&self) -> bool {

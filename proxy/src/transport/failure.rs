@@ -11,6 +11,10 @@ pub enum Failure {
     LoadShed,
     ConnectTimeout,
     TlsDetectTimeout,
+    /// The route forbids its connections.
+    Forbidden,
+    /// The route is one that the control plane could not make sense of.
+    InvalidRoute,
     /// A gateway is asked for a name that it does not serve.
     GatewayDomainInvalid,
     /// What a gateway would forward comes from itself.
@@ -30,6 +34,8 @@ pub fn label(error: &io::Error) -> &'static str {
         (Some(Failure::LoadShed), _) => "loadshed",
         (Some(Failure::ConnectTimeout), _) => "connect timeout",
         (Some(Failure::TlsDetectTimeout), _) => "tls detection timeout",
+        (Some(Failure::Forbidden), _) => "forbidden",
+        (Some(Failure::InvalidRoute), _) => "unexpected",
         (Some(Failure::GatewayDomainInvalid), _) => "gateway domain invalid",
         (Some(Failure::GatewayLoop), _) => "gateway loop",
         (None, io::ErrorKind::PermissionDenied) => "unauthorized",
@@ -61,6 +67,8 @@ impl fmt::Display for Failure {
             Self::LoadShed => "too many connections wait for an endpoint",
             Self::ConnectTimeout => "connect timed out",
             Self::TlsDetectTimeout => "TLS detection timed out",
+            Self::Forbidden => "the route is forbidden",
+            Self::InvalidRoute => "the route is invalid",
             Self::GatewayDomainInvalid => "the gateway does not serve this name",
             Self::GatewayLoop => "the gateway would forward to itself",
         })
