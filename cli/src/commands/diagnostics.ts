@@ -29,7 +29,7 @@ export function register(program: Command): void {
       await printProfile(address, globalOptions(profile), profile.opts());
     });
   const policy = asking(add('policy', '', 'Show the policy of a port: inbound of a pod, outbound to a service'))
-    .argument('<resource>', 'po/NAME or svc/NAME')
+    .argument('<resource>', 'po/NAME, svc/NAME or externalworkload/NAME')
     .argument('<port>')
     .option('-o, --output <format>', 'yaml or json')
     .action(async (resource: string, port: string) => {
