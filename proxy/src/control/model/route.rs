@@ -3,6 +3,7 @@
 //! earlier one.
 
 mod index;
+mod literal;
 #[cfg(test)]
 mod tests;
 

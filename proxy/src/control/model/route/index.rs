@@ -1,6 +1,7 @@
 //! Routes arranged so that finding a request's rule costs the same however many there are that do not match it: by host,
 //! then by path, then by the header or query parameter that tells most apart. It finds what [`super::find`] finds.
 
+use super::literal::ByLiteral;
 use super::{Found, HostMatch, PathMatch, PathRank, Request, RequestMatch, Route, Rule, ValueMatch, query_pairs};
 use http::HeaderName;
 use std::{cmp::Reverse, collections::HashMap};
@@ -30,7 +31,9 @@ struct Table {
     prefix_lens: Vec<bool>,
     grpc_services: HashMap<Box<str>, Bucket>,
     grpc_methods: HashMap<Box<str>, Bucket>,
-    regexes: Vec<Candidate>,
+    regexes: ByLiteral<Candidate>,
+    /// Of a ServiceProfile, whose paths are in conditions.
+    conditions: ByLiteral<Candidate>,
     any: Bucket,
 }
 
@@ -131,6 +134,7 @@ impl Table {
         };
         let candidate = Candidate { at, rank: (path, m.method.is_some(), m.headers.len(), m.query.len()) };
         match &m.path {
+            None if m.condition.is_some() => self.conditions.insert(m.literal(), candidate),
             None => self.any.list.push(candidate),
             Some(PathMatch::Exact(path)) => self.exact.entry(path.clone()).or_default().list.push(candidate),
             Some(PathMatch::Prefix(prefix)) => {
@@ -141,7 +145,7 @@ impl Table {
                 self.prefix_lens[bare.len()] = true;
                 self.prefixes.entry(bare.into()).or_default().list.push(candidate);
             }
-            Some(PathMatch::Regex(_)) => self.regexes.push(candidate),
+            Some(PathMatch::Regex(_)) => self.regexes.insert(m.literal(), candidate),
             Some(PathMatch::Grpc { service, method }) => match (service.is_empty(), method.is_empty()) {
                 (true, true) => self.any.list.push(candidate),
                 (true, false) => self.grpc_methods.entry(method.clone()).or_default().list.push(candidate),
@@ -155,7 +159,7 @@ impl Table {
     }
 
     fn arrange<R>(&mut self, routes: &[Route<R>]) {
-        sort(&mut self.regexes);
+        self.regexes.lists_mut().chain(self.conditions.lists_mut()).for_each(|list| sort(list));
         let maps = [&mut self.exact, &mut self.prefixes, &mut self.grpc_services, &mut self.grpc_methods];
         for bucket in maps.into_iter().flat_map(HashMap::values_mut).chain([&mut self.any]) {
             bucket.arrange(routes);
@@ -164,6 +168,8 @@ impl Table {
 
     fn find<R>(&self, routes: &[Route<R>], request: Request<'_>) -> Option<Found> {
         let in_map = |map: &HashMap<Box<str>, Bucket>, key: &str| map.get(key)?.best(routes, request);
+        let by_literal =
+            |all: &ByLiteral<Candidate>| all.get(request.path).filter_map(|list| best_of(list, routes, request)).max();
         let exact = (!self.exact.is_empty()).then(|| in_map(&self.exact, request.path)).flatten();
         let best = exact.or_else(|| {
             let grpc = (!self.grpc_services.is_empty() || !self.grpc_methods.is_empty())
@@ -173,10 +179,11 @@ impl Table {
             let prefix = self.best_prefix(routes, request).max(service);
             prefix.or_else(|| {
                 let method = grpc.and_then(|(_, method)| in_map(&self.grpc_methods, method));
-                best_of(&self.regexes, routes, request).max(method)
+                by_literal(&self.regexes).max(method)
             })
         });
-        let (_, Reverse((route, rule)), prefix_len) = best.or_else(|| self.any.best(routes, request))?;
+        let (_, Reverse((route, rule)), prefix_len) =
+            best.or_else(|| self.any.best(routes, request).max(by_literal(&self.conditions)))?;
         Some(Found { route, rule, prefix_len })
     }
 

@@ -141,7 +141,7 @@ impl Random {
         Some(match self.below(6) {
             0 => PathMatch::Exact(path.into()),
             1 | 2 => PathMatch::Prefix(path.into()),
-            3 => PathMatch::Regex(whole_regex(self.pick(&["/a.*", "/.*/M", ".*"])).unwrap()),
+            3 => PathMatch::Regex(whole_regex(self.pick(&["/a.*", "/.*/M", ".*", "/a/b", "/a|/s.A", "/ab?"])).unwrap()),
             4 => PathMatch::Grpc { service, method },
             _ => return None,
         })
@@ -165,7 +165,19 @@ impl Random {
         while self.is(3) {
             query.push((self.pick(&["p", "q"]).into(), self.value()));
         }
-        RequestMatch { path, method, headers, query, condition: None }
+        let condition = self.is(6).then(|| self.condition(0));
+        RequestMatch { path, method, headers, query, condition }
+    }
+
+    fn condition(&mut self, depth: usize) -> Condition {
+        let list = |random: &mut Self| (0..random.below(3)).map(|_| random.condition(depth + 1)).collect();
+        match self.below(if depth > 2 { 2 } else { 5 }) {
+            0 => Condition::Path(whole_regex(self.pick(&["/a.*", "/a/b", "/s.A/M", ".*"])).unwrap()),
+            1 => Condition::Method(Method::GET),
+            2 => Condition::Not(Box::new(self.condition(depth + 1))),
+            3 => Condition::Any(list(self)),
+            _ => Condition::All(list(self)),
+        }
     }
 
     fn routes(&mut self) -> Vec<Route<&'static str>> {
