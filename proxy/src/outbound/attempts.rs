@@ -53,7 +53,8 @@ impl<'a> Exchange<'a> {
         let budget = plan.budget.as_ref().filter(|_| !self.asked.is_upgrade);
         let bound = plan.session.as_ref().and_then(|session| session.read(request.headers()));
         let bytes_max = retry.map_or(REPLAY_BYTES, |retry| retry.max_request_bytes);
-        let tape = Tape::record(request.body_mut(), bytes_max);
+        let is_kept = retry.is_some() || budget.is_some() || plan.has_mirrors;
+        let tape = is_kept.then(|| Tape::record(request.body_mut(), bytes_max)).flatten();
         for mirror in &plan.mirrors {
             mirror.copy(&request, tape.as_ref(), self.asked);
         }

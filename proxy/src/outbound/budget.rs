@@ -4,7 +4,7 @@
 use crate::control::model::profile::RetryBudget;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
 };
 use tokio::time::Instant;
 
@@ -45,6 +45,11 @@ impl Budget {
         })
     }
 
+    fn is_idle(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.since.elapsed() >= self.config.ttl
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut [f64; SLOTS], usize) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = self.config.ttl / SLOTS as u32;
@@ -67,19 +72,20 @@ impl Budget {
     }
 }
 
-/// The proxy's budgets, by profile; one whose numbers have changed begins anew.
+/// The proxy's budgets, by profile: they outlast the routes of one update. One whose numbers have changed begins anew.
 #[derive(Default)]
-pub struct Budgets(Mutex<HashMap<Arc<str>, Weak<Budget>>>);
+pub struct Budgets(Mutex<HashMap<Arc<str>, Arc<Budget>>>);
 
 impl Budgets {
     pub fn get(&self, profile: Arc<str>, config: RetryBudget) -> Arc<Budget> {
         let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = budgets.get(&profile).and_then(Weak::upgrade).filter(|b| b.config == config) {
-            return budget;
+        if let Some(budget) = budgets.get(&profile).filter(|b| b.config == config) {
+            return budget.clone();
         }
-        budgets.retain(|_, budget| budget.strong_count() > 0);
+        // What nobody has and nobody has used for its time is as good as new.
+        budgets.retain(|_, budget| Arc::strong_count(budget) > 1 || !budget.is_idle());
         let budget = Arc::new(Budget::new(config));
-        budgets.insert(profile, Arc::downgrade(&budget));
+        budgets.insert(profile, budget.clone());
         budget
     }
 }
@@ -118,13 +124,16 @@ mod tests {
         assert_eq!(withdrawals(&budget), 30);
     }
 
-    #[test]
-    fn a_profile_has_one_budget_until_its_numbers_change() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _entered = runtime.enter();
+    #[tokio::test(start_paused = true)]
+    async fn a_profile_has_one_budget_until_its_numbers_change() {
         let budgets = Budgets::default();
         let first = budgets.get("web:80".into(), config(0.2, 10));
         assert!(Arc::ptr_eq(&first, &budgets.get("web:80".into(), config(0.2, 10))));
         assert!(!Arc::ptr_eq(&first, &budgets.get("web:80".into(), config(0.3, 10))));
+        budgets.get("other:80".into(), config(0.2, 10));
+        assert_eq!(budgets.0.lock().unwrap().len(), 2);
+        tokio::time::advance(Duration::from_secs(11)).await;
+        budgets.get("third:80".into(), config(0.2, 10));
+        assert_eq!(budgets.0.lock().unwrap().len(), 1);
     }
 }

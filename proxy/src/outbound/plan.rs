@@ -45,6 +45,8 @@ pub struct Plan {
     allows_headers: bool,
     pub retry_stats: RetryStats,
     pub mirrors: Vec<Arc<Mirror>>,
+    /// The rule's own mirrors, or those of its backends.
+    pub has_mirrors: bool,
     pub session: Option<Session>,
 }
 
@@ -97,6 +99,7 @@ impl Plan {
             allows_headers: policy.allow_l5d_request_headers,
             retry_stats: RetryStats::new(registry, parent, route, policy.is_grpc),
             mirrors: Mirror::all(worker, parent, route, policy.is_grpc, &policy.mirrors),
+            has_mirrors: has_backend_mirrors || !policy.mirrors.is_empty(),
             session: policy.session.as_ref().map(|session| worker.context.session(session)),
         }))
     }
@@ -212,6 +215,7 @@ mod tests {
             allows_headers,
             retry_stats: RetryStats::new(&registry, &meta, &meta, false),
             mirrors: Vec::new(),
+            has_mirrors: false,
             session: None,
         }
     }
