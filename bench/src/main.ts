@@ -5,6 +5,7 @@
  *   --without-own              leaves ours out
  *   --only NAME                measures this one alone (direct, floor or a proxy), to look at it with other tools
  *   --rounds N  --seconds S  --paced-seconds S  --case TEXT (only cases whose name has it)  --starts N
+ *   --policies                 counts instructions of policies instead, see policies.ts
  *   -o json|table
  */
 import { statSync } from 'node:fs';
@@ -14,6 +15,7 @@ import { Authority } from './authority.ts';
 import { type Contender, startDirect, startFloor, startProxy } from './contender.ts';
 import { enterNamespaces } from './isolation.ts';
 import { setUpNode } from './pod.ts';
+import { countPolicies, renderPolicies } from './policies.ts';
 import { figure, type Report, renderTables, summarize } from './report.ts';
 import { CASES, caseName, runRounds } from './rounds.ts';
 
@@ -84,7 +86,20 @@ async function main(): Promise<void> {
   process.stdout.write(values.output === 'json' ? `${JSON.stringify(report, null, 2)}\n` : renderTables(report));
 }
 
+async function policies(): Promise<void> {
+  const counted = await countPolicies(join(release, 'tulle-policy'));
+  const isJson = process.argv.includes('json');
+  if (isJson) process.stdout.write(`${JSON.stringify(counted, null, 2)}\n`);
+  else if ('skipped' in counted) process.stdout.write(`skipped: no instructions can be counted here: ${counted.skipped}\n`);
+  else process.stdout.write(renderPolicies(counted.by, counted.costs));
+}
+
 try {
+  // It needs no network, and so no namespaces.
+  if (process.argv.includes('--policies')) {
+    await policies();
+    process.exit();
+  }
   if (await enterNamespaces()) {
     await main();
     // All that was started ends with this process, which is the first in its namespaces.

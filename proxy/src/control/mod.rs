@@ -19,6 +19,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use decode::inbound::server as decode_inbound;
 pub use discovery::{Destination, DiscoveryError, OutboundTarget};
 pub use endpoints::Endpoints;
 
