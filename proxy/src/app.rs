@@ -86,12 +86,14 @@ async fn start(config: Arc<Config>, metrics: Registry, admin: Admin, drain: drai
     let connector = Connector {
         settings: Arc::new(config.control.clone()),
         resolver: Resolver::default(),
+        dns: config.dns,
+        registry: metrics.clone(),
         trust: trust.clone(),
         identity: identity.clone(),
     };
     let renewal = Renewal {
         config: config.identity.clone(),
-        client: Client::new(config.identity.service.clone(), connector.clone()),
+        client: Client::new("identity", config.identity.service.clone(), connector.clone()),
         trust,
         pair: KeyAndRequest::load_or_make(&config.identity)?,
         publisher,

@@ -148,3 +148,32 @@ fn certificates_are_renewed_under_connections_that_stay() {
         assert!(count > 10, "{count}");
     });
 }
+
+#[test]
+fn the_ways_to_the_control_plane_and_between_zones_are_counted() {
+    isolated!(|| async {
+        let mesh = mesh().await;
+        let to = SocketAddr::new(mesh.server.v4.into(), HTTP1);
+        let request = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
+        assert!(exchange(&mesh.client, to, request).await.starts_with("HTTP/1.1 200 "));
+        let addr = format!("addr=\"{}\"", mesh.control.addr);
+        for service in ["destination", "policy", "identity"] {
+            let of = |rest: &str| format!("control_{service}_balancer_{rest}");
+            let metric = async |rest: &str, label: &str| mesh.outbound.metric(&of(rest), &[&addr, label]).await;
+            // The identity service is let go once it has answered.
+            let ready = if service == "identity" { 0.0 } else { 1.0 };
+            assert_eq!(metric("endpoints", "endpoint_state=\"ready\"").await, Some(ready), "{service}");
+            assert_eq!(metric("endpoints", "endpoint_state=\"pending\"").await, Some(1.0 - ready), "{service}");
+            assert_eq!(metric("p2c_endpoints", "").await, Some(1.0), "{service}");
+            assert_eq!(metric("p2c_updates_total", "op=\"Reset\"").await, Some(1.0), "{service}");
+            assert!(metric("queue_requests_total", "").await >= Some(1.0), "{service}");
+            assert_eq!(metric("queue_length", "").await, Some(0.0), "{service}");
+        }
+        for op in ["Send", "Recv"] {
+            let op = format!("op=\"{op}\"");
+            let labels = ["zone_locality=\"unknown\"", &op];
+            let bytes = mesh.outbound.metric("outbound_tcp_transfer_cost_bytes_total", &labels).await;
+            assert!(bytes >= Some(50.0), "{op}: {bytes:?}");
+        }
+    });
+}

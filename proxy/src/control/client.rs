@@ -1,12 +1,15 @@
 //! The gRPC client of one control-plane service: one HTTP/2 connection over mesh TLS (plain to this machine), opened when
 //! there is something to ask, to any of the service's addresses.
 
+use super::addresses::Addresses;
 use super::codec::PairCodec;
 use super::identity::Identity;
+use super::service_metrics::ServiceMetrics;
 use crate::BoxError;
-use crate::config::{ControlAddr, ControlPlane};
+use crate::config::{self, ControlAddr, ControlPlane};
 use crate::dial;
 use crate::dns::Resolver;
+use crate::metrics::Registry;
 use crate::tls::{self, Trust};
 use http::uri::PathAndQuery;
 use hyper::body::Incoming;
@@ -16,11 +19,11 @@ use rustls::pki_types::ServerName;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Status, Streaming};
@@ -39,6 +42,8 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     addr: ControlAddr,
+    addresses: Arc<Addresses>,
+    metrics: Arc<ServiceMetrics>,
     origin: http::Uri,
     connector: Connector,
     connection: Mutex<Connection>,
@@ -53,17 +58,26 @@ struct Connection {
     failed: Option<(Instant, Arc<str>)>,
 }
 
+struct Opened {
+    sender: SendRequest<Body>,
+    /// An error when the connection has ended.
+    closed: oneshot::Receiver<()>,
+}
+
 /// What all clients of control-plane services share.
 #[derive(Clone)]
 pub struct Connector {
     pub settings: Arc<ControlPlane>,
     pub resolver: Resolver,
+    pub dns: config::Dns,
+    pub registry: Registry,
     pub trust: Arc<Trust>,
     pub identity: Identity,
 }
 
 impl Client {
-    pub fn new(addr: ControlAddr, connector: Connector) -> Self {
+    /// `service` is `identity`, `destination` or `policy`, as metrics know it.
+    pub fn new(service: &'static str, addr: ControlAddr, connector: Connector) -> Self {
         let host = if addr.host.contains(':') { format!("[{}]", addr.host) } else { addr.host.to_string() };
         let origin = http::Uri::builder()
             .scheme("http")
@@ -72,7 +86,10 @@ impl Client {
             .build()
             .unwrap_or_else(|_| http::Uri::from_static("http://control-plane/"));
         let (opened, _) = watch::channel(0);
-        Self(Arc::new(Inner { addr, origin, connector, connection: Mutex::default(), opened }))
+        let metrics = ServiceMetrics::new(&connector.registry, service, &format!("{host}:{}", addr.port));
+        let (resolver, dns) = (connector.resolver.clone(), connector.dns);
+        let addresses = Arc::new(Addresses::new(addr.host.clone(), addr.port, resolver, dns, metrics.clone()));
+        Self(Arc::new(Inner { addr, addresses, metrics, origin, connector, connection: Mutex::default(), opened }))
     }
 
     pub fn is_local(&self) -> bool {
@@ -132,6 +149,7 @@ impl Client {
     /// away would be tried once for every one of them.
     async fn connection(&self) -> Result<SendRequest<Body>, BoxError> {
         let asked = Instant::now();
+        let _waits = self.0.metrics.waits();
         let mut connection = self.0.connection.lock().await;
         if let Some(sender) = connection.sender.as_mut()
             && !sender.is_closed()
@@ -145,13 +163,15 @@ impl Client {
             return Err(why.to_string().into());
         }
         *connection = Connection::default();
-        match self.0.connector.connect(&self.0.addr).await {
-            Ok(sender) => {
+        match self.connect().await {
+            Ok((Opened { sender, closed }, to)) => {
                 connection.sender = Some(sender.clone());
                 self.0.opened.send_modify(|count| *count += 1);
+                tokio::spawn(self.clone().follow_name(to, closed));
                 Ok(sender)
             }
             Err(error) => {
+                self.0.addresses.forget();
                 connection.failed = Some((Instant::now(), error.to_string().into()));
                 Err(error)
             }
@@ -174,24 +194,49 @@ impl tower_service::Service<http::Request<Body>> for Client {
     }
 }
 
-impl Connector {
-    async fn connect(&self, addr: &ControlAddr) -> Result<SendRequest<Body>, BoxError> {
-        let resolved = self.resolver.resolve_srv_or_a(&addr.host, addr.port).await?;
-        let mut addrs = resolved.addrs;
+impl Client {
+    async fn connect(&self) -> Result<(Opened, SocketAddr), BoxError> {
+        let Inner { addr, addresses, connector, metrics, .. } = &*self.0;
+        let (addrs, _) = addresses.get().await?;
         // Proxies spread over the replicas of the control plane.
         let first = (super::random_unit() * addrs.len() as f32) as usize % addrs.len().max(1);
-        addrs.rotate_left(first);
         let mut failure: BoxError = format!("{} has no address", addr.host).into();
-        for to in addrs.into_iter().take(CONNECTS_PER_ATTEMPT_MAX) {
-            match self.connect_to(to, addr.identity.as_deref()).await {
-                Ok(sender) => return Ok(sender),
+        for to in addrs.iter().cycle().skip(first).take(addrs.len().min(CONNECTS_PER_ATTEMPT_MAX)) {
+            match connector.connect_to(*to, addr.identity.as_deref(), metrics).await {
+                Ok(opened) => return Ok((opened, *to)),
                 Err(e) => failure = format!("connect to {} at {to}: {e}", addr.host).into(),
             }
         }
         Err(failure)
     }
 
-    async fn connect_to(&self, to: SocketAddr, identity: Option<&str>) -> Result<SendRequest<Body>, BoxError> {
+    /// Lets new questions go elsewhere when the service is no longer where a connection leads; streams that are open on it
+    /// go on. Until then it holds nothing that would keep the connection.
+    fn follow_name(self, to: SocketAddr, closed: oneshot::Receiver<()>) -> impl Future<Output = ()> {
+        let (addresses, number) = (self.0.addresses.clone(), *self.0.opened.borrow());
+        let client = Arc::downgrade(&self.0);
+        async move {
+            tokio::select! {
+                () = addresses.moved_from(to) => {}
+                _ = closed => return,
+            }
+            let Some(inner) = Weak::upgrade(&client) else { return };
+            let mut connection = inner.connection.lock().await;
+            if *inner.opened.borrow() == number {
+                log::debug!(target: "control", "{} is no longer at {to}", inner.addr.host);
+                connection.sender = None;
+            }
+        }
+    }
+}
+
+impl Connector {
+    async fn connect_to(
+        &self,
+        to: SocketAddr,
+        identity: Option<&str>,
+        metrics: &Arc<ServiceMetrics>,
+    ) -> Result<Opened, BoxError> {
         let limit = self.settings.connect_timeout;
         let tcp = tokio::time::timeout(limit, dial::connect(to)).await.map_err(|_| "timed out")??;
         tcp.set_nodelay(true)?;
@@ -200,7 +245,7 @@ impl Connector {
             socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
         }
         socket.set_tcp_user_timeout(self.settings.connect.user_timeout)?;
-        let Some(identity) = identity else { return self.handshake(tcp).await };
+        let Some(identity) = identity else { return self.handshake(tcp, metrics).await };
 
         let config = match self.identity.credentials() {
             Some(credentials) => credentials.client.clone(),
@@ -211,10 +256,10 @@ impl Connector {
         let name: ServerName<'static> = server.server_name.clone();
         let tls = tokio::time::timeout(limit, connector.connect(name, tcp)).await.map_err(|_| "TLS timed out")??;
         tls::verify_server_id(tls.get_ref().1, &server)?;
-        self.handshake(tls).await
+        self.handshake(tls, metrics).await
     }
 
-    async fn handshake<T>(&self, io: T) -> Result<SendRequest<Body>, BoxError>
+    async fn handshake<T>(&self, io: T, metrics: &Arc<ServiceMetrics>) -> Result<Opened, BoxError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -226,11 +271,14 @@ impl Connector {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .handshake(TokioIo::new(io))
             .await?;
+        let open = metrics.opened();
+        let (ended, closed) = oneshot::channel();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 log::debug!(target: "control", "connection closed: {error}");
             }
+            drop((open, ended));
         });
-        Ok(sender)
+        Ok(Opened { sender, closed })
     }
 }

@@ -1,6 +1,7 @@
 //! What the control plane says: who we are, where traffic goes, who may come in. All of it is cached, shared, and kept
 //! while the control plane is away.
 
+mod addresses;
 mod backoff;
 pub mod client;
 mod codec;
@@ -13,6 +14,7 @@ mod metrics;
 pub mod model;
 pub mod overlay;
 mod server_policy;
+mod service_metrics;
 mod stream;
 #[cfg(test)]
 pub mod testing;
@@ -82,14 +84,14 @@ impl<V> Drop for Entry<V> {
 impl Control {
     /// Must be called on the runtime that is to carry the control plane's streams.
     pub fn new(config: Arc<Config>, connector: Connector, registry: &Registry) -> Self {
-        let client = |addr: &ControlAddr| {
-            let client = Client::new(addr.clone(), connector.clone());
+        let client = |service, addr: &ControlAddr| {
+            let client = Client::new(service, addr.clone(), connector.clone());
             let metrics = StreamMetrics::new(registry, client.authority(), addr.identity.as_deref());
             (client, metrics)
         };
         Self(Arc::new(Inner {
-            destination: client(&config.control.destination),
-            policy: client(&config.control.policy),
+            destination: client("destination", &config.control.destination),
+            policy: client("policy", &config.control.policy),
             runtime: Handle::current(),
             outbound: Mutex::default(),
             endpoints: Mutex::default(),

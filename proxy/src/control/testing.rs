@@ -176,7 +176,9 @@ pub fn connector(config: &Config) -> (Connector, Publisher) {
     let (identity, publisher) = Identity::new(&config.identity);
     let trust = Arc::new(Trust::new(&config.identity.trust_anchors_pem).expect("anchors"));
     let settings = Arc::new(config.control.clone());
-    (Connector { settings, resolver: Resolver::default(), trust, identity }, publisher)
+    let registry = Registry::new(Duration::from_secs(600));
+    let resolver = Resolver::default();
+    (Connector { settings, resolver, dns: config.dns, registry, trust, identity }, publisher)
 }
 
 /// For tests of what only needs to have a control: nobody is at the other end.

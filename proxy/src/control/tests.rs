@@ -43,7 +43,7 @@ async fn certifies_its_name_and_renews() {
     let identity = connector.identity.clone();
     let renewal = Renewal {
         config: config.identity.clone(),
-        client: Client::new(config.identity.service.clone(), connector.clone()),
+        client: Client::new("identity", config.identity.service.clone(), connector.clone()),
         trust: connector.trust.clone(),
         pair: KeyAndRequest::load_or_make(&config.identity).expect("a key"),
         publisher,

@@ -7,4 +7,4 @@ mod message;
 mod resolver;
 mod system;
 
-pub use resolver::{Error, Resolved, Resolver};
+pub use resolver::{Error, Resolved, Resolver, Source};

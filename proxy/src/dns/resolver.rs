@@ -33,6 +33,16 @@ pub struct Resolved {
     pub addrs: Vec<SocketAddr>,
     /// For how long the answer holds; the shortest of all its records. May be zero.
     pub ttl: Duration,
+    pub source: Source,
+}
+
+/// What addresses were found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Services,
+    Addresses,
+    /// No name server was asked.
+    Machine,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +134,7 @@ async fn resolve_candidate(conf: &ResolvConf, name: &str, port: u16) -> Result<R
         Err(error) => return Err(error),
     }
     let (ips, ttl) = resolve_addresses(conf, name).await?;
-    Ok(collect(ips.into_iter().map(|ip| (SocketAddr::new(ip, port), ttl))))
+    Ok(collect(Source::Addresses, ips.into_iter().map(|ip| (SocketAddr::new(ip, port), ttl))))
 }
 
 /// The addresses of SRV targets: spelled in the name (`10-0-0-1.web.ns…`), brought along by the answer, or asked for.
@@ -160,7 +170,7 @@ async fn follow_services(conf: &ResolvConf, records: Vec<Record>, additional: &[
             }
         }
     }
-    collect(found)
+    collect(Source::Services, found)
 }
 
 /// A and AAAA at once. One of them is enough; an error counts only when neither brought an address.
@@ -186,8 +196,8 @@ async fn resolve_addresses(conf: &ResolvConf, name: &str) -> Result<(Vec<IpAddr>
     if ips.is_empty() { Err(failure) } else { Ok((ips, ttl)) }
 }
 
-fn collect(found: impl IntoIterator<Item = (SocketAddr, Duration)>) -> Resolved {
-    let mut resolved = Resolved { addrs: Vec::new(), ttl: Duration::MAX };
+fn collect(source: Source, found: impl IntoIterator<Item = (SocketAddr, Duration)>) -> Resolved {
+    let mut resolved = Resolved { addrs: Vec::new(), ttl: Duration::MAX, source };
     for (addr, ttl) in found {
         if resolved.addrs.len() < ADDRESSES_MAX && !resolved.addrs.contains(&addr) {
             resolved.addrs.push(addr);
@@ -198,7 +208,7 @@ fn collect(found: impl IntoIterator<Item = (SocketAddr, Duration)>) -> Resolved 
 }
 
 fn local(ips: impl IntoIterator<Item = IpAddr>, port: u16) -> Resolved {
-    collect(ips.into_iter().map(|ip| (SocketAddr::new(ip, port), TTL_LOCAL)))
+    collect(Source::Machine, ips.into_iter().map(|ip| (SocketAddr::new(ip, port), TTL_LOCAL)))
 }
 
 fn parse_literal(name: &str) -> Option<IpAddr> {

@@ -223,7 +223,7 @@ fn connector(context: &Context, endpoint: &Endpoint, authority: Option<&str>) ->
         options: direction.connect,
         tls,
         hides_session: endpoint.hint == ProtocolHint::Opaque,
-        metrics: metrics::connect(&context.metrics, &labels),
+        metrics: metrics::connect(&context.metrics, &labels, endpoint.zone_locality),
     }
 }
 

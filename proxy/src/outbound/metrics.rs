@@ -2,17 +2,21 @@
 
 use super::context::Context;
 use crate::{
-    control::model::{Endpoint, Meta, outbound::Protocol},
+    control::model::{Endpoint, Meta, endpoint::ZoneLocality, outbound::Protocol},
     http::{error::Error, stats::StreamFamilies},
     metrics::{DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         failure,
-        sensor::TransportMetrics,
+        sensor::{Transfer, TransportMetrics},
     },
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+static TRANSFER_COST: Family = Family::counter(
+    "outbound_tcp_transfer_cost_bytes_total",
+    "The total amount of data transferred in and out of this proxy, by the zones it goes between.",
+);
 static HTTP_ROUTE_DURATION: Family = Family::histogram(
     "outbound_http_route_request_duration_seconds",
     "The time between request initialization and response completion.",
@@ -108,8 +112,14 @@ pub fn accept(registry: &Registry, orig_dst: SocketAddr) -> Arc<TransportMetrics
 }
 
 /// Connections that the proxy makes to an endpoint.
-pub fn connect(registry: &Registry, endpoint: &Labels) -> Arc<TransportMetrics> {
-    TransportMetrics::new(registry, Labels::new().with("direction", "outbound").with("peer", "dst").join(endpoint))
+pub fn connect(registry: &Registry, endpoint: &Labels, zone: ZoneLocality) -> Arc<TransportMetrics> {
+    let labels = Labels::new().with("direction", "outbound").with("peer", "dst").join(endpoint);
+    let cost = |op| {
+        let labels = Labels::new().with("op", op).with("zone_locality", zone.as_str());
+        registry.counter(&TRANSFER_COST, labels)
+    };
+    let transfer = Transfer { received: cost("Recv"), sent: cost("Send") };
+    TransportMetrics::with_transfer(registry, labels, Some(transfer))
 }
 
 /// `authority`, `target_*`, `tls`, `server_id` and `dst_*` of an endpoint.

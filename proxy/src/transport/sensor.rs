@@ -18,11 +18,23 @@ pub struct TransportMetrics {
     read: Counter,
     write: Counter,
     closed: Counter,
+    transfer: Option<Transfer>,
+}
+
+/// Bytes that are counted once more, by what it costs to move them.
+pub struct Transfer {
+    pub received: Counter,
+    pub sent: Counter,
 }
 
 impl TransportMetrics {
     pub fn new(registry: &Registry, labels: Labels) -> Arc<Self> {
+        Self::with_transfer(registry, labels, None)
+    }
+
+    pub fn with_transfer(registry: &Registry, labels: Labels, transfer: Option<Transfer>) -> Arc<Self> {
         Arc::new(Self {
+            transfer,
             open_total: registry.counter(&OPEN_TOTAL, labels.clone()),
             open: registry.gauge(&OPEN, labels.clone()),
             read: registry.counter(&READ, labels.clone()),
@@ -51,11 +63,17 @@ impl Sensor {
     #[inline]
     pub fn read(&mut self, n: usize) {
         self.metrics.read.add(n as u64);
+        if let Some(transfer) = &self.metrics.transfer {
+            transfer.received.add(n as u64);
+        }
     }
 
     #[inline]
     pub fn wrote(&mut self, n: usize) {
         self.metrics.write.add(n as u64);
+        if let Some(transfer) = &self.metrics.transfer {
+            transfer.sent.add(n as u64);
+        }
     }
 
     /// The first error is why the connection ended.
