@@ -8,7 +8,7 @@ use super::endpoint::PeerId;
 use super::meta::Meta;
 use crate::metrics::Labels;
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -80,7 +80,8 @@ struct Networks {
 #[derive(Debug)]
 struct PrefixLength {
     length: u8,
-    networks: HashMap<IpAddr, Vec<Entry>>,
+    /// Mostly one or two, which a tree finds sooner than a hash.
+    networks: BTreeMap<IpAddr, Vec<Entry>>,
 }
 
 #[derive(Debug)]
@@ -186,7 +187,7 @@ impl Networks {
             let place = match lengths.iter().position(|l| l.length == net.prefix_len()) {
                 Some(place) => place,
                 None => {
-                    lengths.push(PrefixLength { length: net.prefix_len(), networks: HashMap::new() });
+                    lengths.push(PrefixLength { length: net.prefix_len(), networks: BTreeMap::new() });
                     lengths.len() - 1
                 }
             };
