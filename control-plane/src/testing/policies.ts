@@ -1,6 +1,6 @@
 /** For tests: policy objects, short, and what a port's policy comes to with them. */
 import { type Kind, type KubeObject, SERVERS } from '@tulle/api';
-import { INBOUND_KINDS, InboundIndex } from '../policy/inbound/inbound-index.ts';
+import { INBOUND_KINDS, InboundIndex, SMI_INBOUND_KINDS } from '../policy/inbound/inbound-index.ts';
 import { type InboundServer, type InboundSettings, inboundServer } from '../policy/inbound/inbound-server.ts';
 import type { WorkloadRef } from '../policy/inbound/workload.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
@@ -67,7 +67,9 @@ export class InboundWorld {
       this.policies.refresh(topics, this.workloads);
       return new Set(topics);
     }
-    const kind = INBOUND_KINDS.find((each) => each.kind === object.kind && sameGroup(each, object));
+    const kind = [...INBOUND_KINDS, ...SMI_INBOUND_KINDS].find(
+      (each) => each.kind === object.kind && sameGroup(each, object),
+    );
     if (!kind) throw new Error(`no index takes ${object.apiVersion} ${object.kind}`);
     return new Set(this.policies.apply(kind, type, object));
   }

@@ -5,6 +5,7 @@ import {
   EXTERNAL_WORKLOADS,
   GRPC_ROUTES,
   HTTP_LOCAL_RATE_LIMIT_POLICIES,
+  HTTP_ROUTE_GROUPS,
   HTTP_ROUTES,
   type KubeObject,
   MESH_TLS_AUTHENTICATIONS,
@@ -12,6 +13,8 @@ import {
   POLICY_HTTP_ROUTES,
   SERVER_AUTHORIZATIONS,
   SERVERS,
+  SMI_TCP_ROUTES,
+  TRAFFIC_TARGETS,
 } from '@tulle/api';
 import fc from 'fast-check';
 import { pod } from '../../testing/objects.ts';
@@ -85,6 +88,13 @@ const limitSpec = fc.record({
   total: fc.constantFrom({ requestsPerSecond: 1 }, { requestsPerSecond: 0 }, { requestsPerSecond: 7 }),
 });
 
+const account = name.map((each) => ({ kind: 'ServiceAccount', name: each }));
+const targetSpec = fc.record({
+  destination: account,
+  sources: fc.array(account, { maxLength: 2 }),
+  rules: fc.constantFrom(undefined, [{ kind: 'HTTPRouteGroup', name: 'a' }], [{ kind: 'TCPRoute', name: 'a' }], 7),
+});
+
 const POLICIES: [Parameters<typeof policy>[0], fc.Arbitrary<unknown>][] = [
   [SERVERS, serverSpec],
   [SERVER_AUTHORIZATIONS, authorizationSpec],
@@ -98,6 +108,12 @@ const POLICIES: [Parameters<typeof policy>[0], fc.Arbitrary<unknown>][] = [
   [HTTP_ROUTES, routeSpec],
   [GRPC_ROUTES, routeSpec],
   [HTTP_LOCAL_RATE_LIMIT_POLICIES, limitSpec],
+  [TRAFFIC_TARGETS, targetSpec],
+  [
+    HTTP_ROUTE_GROUPS,
+    fc.constantFrom({ matches: [{ name: 'x', pathRegex: '/x' }] }, { matches: [{ name: 'x', pathRegex: '(' }] }),
+  ],
+  [SMI_TCP_ROUTES, fc.constantFrom({}, { matches: { ports: [8080] } })],
 ];
 
 const podLabels = fc.constantFrom<Record<string, string>>({}, { app: 'web' }, { app: 'bot' });

@@ -7,6 +7,7 @@ import {
   AUTHORIZATION_POLICIES,
   GRPC_ROUTES,
   HTTP_LOCAL_RATE_LIMIT_POLICIES,
+  HTTP_ROUTE_GROUPS,
   HTTP_ROUTES,
   type Kind,
   type KubeObject,
@@ -15,9 +16,12 @@ import {
   POLICY_HTTP_ROUTES,
   SERVER_AUTHORIZATIONS,
   SERVERS,
+  SMI_TCP_ROUTES,
+  TRAFFIC_TARGETS,
 } from '@tulle/api';
 import { objectRef, refKey } from '@tulle/api/object-ref.ts';
 import type { NamedPorts } from '../../workloads/endpoint.ts';
+import type { Pod } from '../../workloads/pod.ts';
 import type { Topic, WorkloadIndex } from '../../workloads/workload-index.ts';
 import { AttachmentSet } from './attachment-set.ts';
 import {
@@ -29,7 +33,8 @@ import {
 import { type ResolvedServer, resolveServer } from './resolved-server.ts';
 import { ServerSet } from './server-set.ts';
 import { readServer, type StoredServer } from './stand-ins.ts';
-import { type WorkloadKey, type WorkloadRef, workloadOfTopic } from './workload.ts';
+import { type TrafficAccess, TrafficTargetSet } from './traffic-target-set.ts';
+import { type WorkloadKey, type WorkloadRef, workloadKey, workloadOfTopic } from './workload.ts';
 
 /** The kinds that `apply` takes. */
 export const INBOUND_KINDS: readonly Kind[] = [
@@ -44,6 +49,9 @@ export const INBOUND_KINDS: readonly Kind[] = [
   GRPC_ROUTES,
 ];
 
+/** Those of the Service Mesh Interface, which it takes too. */
+export const SMI_INBOUND_KINDS: readonly Kind[] = [TRAFFIC_TARGETS, HTTP_ROUTE_GROUPS, SMI_TCP_ROUTES];
+
 /** The topic of the policies of a workload's ports. */
 export function inboundTopic(workload: WorkloadKey): Topic {
   return `inbound/${workload}`;
@@ -53,12 +61,14 @@ export class InboundIndex {
   readonly #servers = new ServerSet();
   readonly #authorizations: AuthorizationSet;
   readonly #attachments = new AttachmentSet();
+  readonly #targets: TrafficTargetSet;
   readonly #resolved = new Map<string, ResolvedServer>();
   readonly #settings: AuthorizationSettings;
 
   constructor(settings: AuthorizationSettings) {
     this.#settings = settings;
     this.#authorizations = new AuthorizationSet(settings);
+    this.#targets = new TrafficTargetSet(settings);
   }
 
   /** Topics whose answers may have changed. An object that cannot be read stays as one that refuses: it never throws. */
@@ -83,6 +93,11 @@ export class InboundIndex {
         break;
       case 'HTTPLocalRateLimitPolicy':
         for (const server of this.#attachments.applyRateLimit(key, set)) this.#touch(server, topics);
+        break;
+      case 'TrafficTarget':
+      case 'HTTPRouteGroup':
+      case 'TCPRoute':
+        for (const pod of this.#targets.apply(ref.kind, key, set)) topics.add(inboundTopic(pod));
     }
     return topics;
   }
@@ -93,8 +108,13 @@ export class InboundIndex {
       const ref = workloadOfTopic(topic);
       if (!ref) continue;
       const key = `${ref.namespace}/${ref.name}`;
-      const workload = ref.kind === 'Pod' ? workloads.pod(key) : workloads.externalWorkload(key);
-      this.#servers.replaceWorkload(ref, workload?.labels);
+      if (ref.kind === 'ExternalWorkload') {
+        this.#servers.replaceWorkload(ref, workloads.externalWorkload(key)?.labels);
+        continue;
+      }
+      const pod = workloads.pod(key);
+      this.#servers.replaceWorkload(ref, pod?.labels);
+      this.#targets.replacePod(workloadKey(ref), pod && `${pod.namespace}/${pod.serviceAccount}`);
     }
   }
 
@@ -106,6 +126,11 @@ export class InboundIndex {
   /** The Servers of a port, the one in force first. */
   serversOn(ref: WorkloadRef, ports: NamedPorts, port: number): StoredServer[] {
     return this.#servers.onPort(ref, ports, port);
+  }
+
+  /** What TrafficTargets let into a port of a pod that no Server selects; undefined where there are none for the pod. */
+  trafficAccess({ namespace, serviceAccount, containerPorts }: Pod, port: number): TrafficAccess | undefined {
+    return this.#targets.accessTo(`${namespace}/${serviceAccount}`, containerPorts, port);
   }
 
   resolve(server: StoredServer): ResolvedServer {
@@ -133,6 +158,10 @@ export class InboundIndex {
         const refused = this.#attachments.rateLimit(key)?.refused;
         return refused === undefined ? [] : [`limits to the least there is: ${refused}`];
       }
+      case 'TrafficTarget':
+      case 'HTTPRouteGroup':
+      case 'TCPRoute':
+        return this.#targets.problems(ref.kind, key);
       default:
         return this.#authorizations.problems(ref.kind as AuthorizationKind, key);
     }
@@ -144,6 +173,7 @@ export class InboundIndex {
       ...this.#servers.sizes(),
       ...this.#authorizations.sizes(),
       ...this.#attachments.sizes(),
+      ...this.#targets.sizes(),
       resolvedServers: this.#resolved.size,
     };
   }

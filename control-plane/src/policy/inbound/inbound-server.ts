@@ -83,9 +83,28 @@ function podServer(context: InboundContext, ref: WorkloadRef, pod: Pod, port: nu
       shadowed: [server, ...shadowed].flatMap((each) => (each ? [{ source: each.ref, problem }] : [])),
     };
   }
-  if (!server) return defaultServer(context, pod, port, probeRoutes(probes, settings));
+  if (!server) return unselectedServer(context, pod, port, probeRoutes(probes, settings));
   const selected = selectedServer(policies.resolve(server), probes, shadowed, settings);
   return isOurs && probes.length > 0 ? withProbes(selected, probes, settings) : selected;
+}
+
+/** By the TrafficTargets for the pod, where there are any, else by the default. What the proxy itself serves stays as it is. */
+function unselectedServer(
+  context: InboundContext,
+  pod: Pod,
+  port: number,
+  probes: readonly ProbeRoutes[],
+): InboundServer {
+  const byDefault = defaultServer(context, pod, port, probes);
+  const access = port === pod.proxyPorts?.admin ? undefined : context.policies.trafficAccess(pod, port);
+  if (!access) return byDefault;
+  const routes = access.httpRoutes.length > 0 ? access.httpRoutes : [DEFAULT_HTTP_ROUTE];
+  return {
+    ...byDefault,
+    source: 'traffic-target',
+    authorizations: access.authorizations,
+    httpRoutes: [...routes, ...probes.map(({ http }) => http)],
+  };
 }
 
 /** The same object for all ports that one Server alone selects and that are probed alike. */

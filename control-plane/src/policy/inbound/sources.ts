@@ -3,13 +3,16 @@ import type { KubeObject } from '@tulle/api';
 import type { ClusterState } from '../../workloads/cluster-state.ts';
 import type { Topic, WorkloadIndex } from '../../workloads/workload-index.ts';
 import type { AuthorizationSettings } from './authorization-set.ts';
-import { INBOUND_KINDS, InboundIndex } from './inbound-index.ts';
+import { INBOUND_KINDS, InboundIndex, SMI_INBOUND_KINDS } from './inbound-index.ts';
 import { workloadOfTopic } from './workload.ts';
 
 /** Call before `state.start`. */
-export function watchInboundPolicies(state: ClusterState, settings: AuthorizationSettings): InboundIndex {
+export function watchInboundPolicies(
+  state: ClusterState,
+  settings: AuthorizationSettings & { isSmiEnabled: boolean },
+): InboundIndex {
   const index = new InboundIndex(settings);
-  for (const kind of INBOUND_KINDS) {
+  for (const kind of [...INBOUND_KINDS, ...(settings.isSmiEnabled ? SMI_INBOUND_KINDS : [])]) {
     const apply = (type: 'set' | 'delete', object: KubeObject) => expand(index.apply(kind, type, object), state.index);
     state.watch(kind, apply, {
       isOptional: true,
