@@ -107,7 +107,8 @@ async function startComponents(
     if (has('status')) status?.run(synced, signal).catch(() => undefined);
     const size = metrics.gauge('workload_index_size', 'Objects and entries of the workload index');
     metrics.collect(() => {
-      for (const [table, entries] of Object.entries(state.index.sizes())) size.set(entries, { table });
+      const sizes = { ...state.index.sizes(), ...inboundPolicies.sizes() };
+      for (const [table, entries] of Object.entries(sizes)) size.set(entries, { table });
     });
   }
   if (has('identity')) {
