@@ -46,6 +46,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/profile.ts'),
   },
   {
+    name: 'explain',
+    summary: 'show what happens to a request, and which object says so',
+    load: () => import('./commands/explain.ts'),
+  },
+  {
     name: 'policy',
     summary: 'suggest policies from traffic, and try them on it',
     load: () => import('./commands/policy.ts'),

@@ -1,0 +1,288 @@
+/** The client's side of an explanation: route or profile, backends, timeouts, retries, balancing. */
+import type { ObjectRef } from '@tulle/api/object-ref.ts';
+import { parseRegex } from '@tulle/api/routes/regex.ts';
+import {
+  type GrpcRetryCode,
+  type Retry,
+  type StatusRange,
+  TIMEOUT_ANNOTATIONS,
+  type Timeouts,
+} from '@tulle/api/routes/traffic-annotations.ts';
+import type { RequestMatch } from '@tulle/api/service-profile.ts';
+import type { EffectiveProfile } from '@tulle/control-plane/destination/profile-index.ts';
+import type { EvaluatedBackend, OutboundEvaluation } from '@tulle/control-plane/policy/outbound/evaluate.ts';
+import type { OutboundPolicy, Source, Sourced } from '@tulle/control-plane/policy/outbound/outbound-policy.ts';
+import type { Service } from '@tulle/control-plane/workloads/service.ts';
+import type { FailureAccrual, TrafficSettings } from '@tulle/control-plane/workloads/traffic-annotations.ts';
+import type { ClusterView } from './cluster-view.ts';
+import { durationText, filterText, matchText, objectText, originOf, percentText } from './explain-text.ts';
+import type { ExplainedRequest, Fact, Origin } from './explanation.ts';
+
+const PROTOCOLS: Record<OutboundEvaluation['protocol'], string> = {
+  detect: 'HTTP, TLS or bytes, by what the client sends',
+  opaque: 'bytes, not looked into',
+  http1: 'HTTP/1',
+  http2: 'HTTP/2',
+  grpc: 'gRPC',
+  tls: 'TLS, by the name that the client asks for',
+};
+
+export function clientFacts(
+  view: ClusterView,
+  { service, policy, evaluated }: { service: Service; policy: OutboundPolicy; evaluated: OutboundEvaluation },
+): Fact[] {
+  const { route, field, match, outcome, failure, timeouts, retry, sessionPersistence, accrual } = evaluated;
+  const of = { kind: 'Service', namespace: service.namespace, name: service.name };
+  const fieldOf = (name: string) => (field ? `${field}.${name}` : undefined);
+  const from = (name?: string): Origin | undefined => route && sourceOrigin(route, name ?? field);
+  const facts: Fact[] = [];
+  if (policy.kind === 'routed')
+    facts.push({
+      label: 'protocol',
+      value: PROTOCOLS[evaluated.protocol],
+      from: protocolOrigin(view, service, policy.parent.port),
+    });
+  if (route) {
+    const value = match ? matchText(match) : 'every connection';
+    facts.push({ label: 'route', value: route.kind === 'default' ? 'none of its own' : value, from: from() });
+  }
+  if (outcome !== 'sent' && outcome !== 'redirected') {
+    const text = failure ? `${failure.message} (${failure.status})` : 'no route takes it';
+    facts.push({ label: 'refused', value: text, tone: 'bad', ...(from() ? { from: from()! } : {}) });
+  }
+  for (const filter of evaluated.filters)
+    facts.push({ label: 'filter', value: filterText(filter), from: from(fieldOf('filters')) });
+  for (const { namespace, name, port, numerator, denominator } of evaluated.mirrors) {
+    const share = percentText(numerator / (denominator || 1));
+    facts.push({
+      label: 'copy',
+      value: `${share} to ${namespace}/${name}:${port} (Tulle's proxy only)`,
+      from: from(fieldOf('filters')),
+    });
+  }
+  if (outcome !== 'redirected')
+    facts.push(...evaluated.backends.flatMap((backend) => backendFacts(backend, route, of)));
+  if (timeouts) facts.push(...timeoutFacts(view, service, timeouts, field));
+  if (retry)
+    facts.push({
+      label: 'retries',
+      value: retryText(retry.value),
+      from: sourceOrigin(retry.from, 'metadata.annotations[retry.linkerd.io/…]'),
+    });
+  if (sessionPersistence) {
+    const { kind, name } = sessionPersistence;
+    facts.push({
+      label: 'session',
+      value: `by ${kind} ${name} (Tulle's proxy only)`,
+      from: from(fieldOf('sessionPersistence')),
+    });
+  }
+  if (accrual)
+    facts.push({
+      label: 'breaker',
+      value: accrualText(accrual),
+      from: { object: objectText(of), field: 'metadata.annotations[balancer.linkerd.io/…]' },
+    });
+  for (const { source, field: place, reason } of evaluated.shadowed) {
+    facts.push({ label: 'hidden', value: reason, from: sourceOrigin(source, place), tone: 'quiet' });
+  }
+  return facts;
+}
+
+export function profileFacts(
+  view: ClusterView,
+  input: {
+    service: Service;
+    profile: EffectiveProfile;
+    request: ExplainedRequest;
+    port: number;
+    evaluated: OutboundEvaluation;
+  },
+): Fact[] {
+  const { service, profile, request, port, evaluated } = input;
+  const index = profile.routes.findIndex(({ condition }) => profileMatches(condition, request));
+  const route = profile.routes[index];
+  const at = (name = '') => originOf(profile.ref, `spec.routes[${index}]${name}`);
+  const facts: Fact[] = [
+    { label: 'profile', value: 'decides, and no route of the Service does', from: originOf(profile.ref) },
+    route
+      ? { label: 'route', value: route.name, from: at() }
+      : { label: 'route', value: 'none of the profile takes it', from: originOf(profile.ref, 'spec.routes') },
+  ];
+  if (route?.timeoutMs !== undefined)
+    facts.push({ label: 'timeout', value: durationText(route.timeoutMs), from: at('.timeout') });
+  if (route?.isRetryable) {
+    const { retryRatio, minRetriesPerSecond } = profile.retryBudget ?? { retryRatio: 0.2, minRetriesPerSecond: 10 };
+    const budget = `at most ${percentText(retryRatio)} more requests and ${minRetriesPerSecond} a second`;
+    facts.push({ label: 'retries', value: budget, from: at('.isRetryable') });
+  }
+  const total = profile.dstOverrides.reduce((sum, { weight }) => sum + weight, 0);
+  const splitFrom = profile.split
+    ? originOf(profile.split, 'spec.backends')
+    : originOf(profile.ref, 'spec.dstOverrides');
+  for (const { authority, weight } of profile.dstOverrides) {
+    facts.push({ label: 'backend', value: `${authority} ${percentText(total ? weight / total : 0)}`, from: splitFrom });
+  }
+  if (profile.dstOverrides.length === 0)
+    facts.push({ label: 'backend', value: `${service.namespace}/${service.name}:${port}` });
+  const hidden = [...view.routes.attached('service', service)].map(({ route: { ref } }) => ref);
+  for (const ref of new Set(hidden)) {
+    facts.push({
+      label: 'hidden',
+      value: 'the profile has routes or overrides, and takes its place',
+      from: originOf(ref),
+      tone: 'quiet',
+    });
+  }
+  if (evaluated.accrual)
+    facts.push({
+      label: 'hidden',
+      value: 'circuit breaking does not go with a profile',
+      from: originOf(
+        { group: '', kind: 'Service', namespace: service.namespace, name: service.name, createdAtMs: 0 },
+        'metadata.annotations[balancer.linkerd.io/…]',
+      ),
+      tone: 'quiet',
+    });
+  return facts;
+}
+
+function profileMatches(match: RequestMatch, request: ExplainedRequest): boolean {
+  switch (match.kind) {
+    case 'all':
+      return match.matches.every((each) => profileMatches(each, request));
+    case 'any':
+      return match.matches.some((each) => profileMatches(each, request));
+    case 'not':
+      return !profileMatches(match.match, request);
+    case 'method':
+      return match.method.toUpperCase() === request.method.toUpperCase();
+    case 'path':
+      return parseRegex(match.regex)?.test(request.path.split('?')[0]!) ?? false;
+  }
+}
+
+function backendFacts(
+  backend: EvaluatedBackend,
+  route: Source | undefined,
+  parent: { namespace: string; name: string },
+): Fact[] {
+  const { target, share, field, failure, filters, mirrors } = backend;
+  const from = field && route ? sourceOrigin(route, field) : undefined;
+  const named = target.kind === 'none' ? target.named : target;
+  const name = named
+    ? `${named.kind === 'service' ? '' : `${named.kind} `}${named.namespace}/${named.name}:${named.port}`
+    : `${parent.namespace}/${parent.name}`;
+  const value = `${name} ${percentText(share)}`;
+  const facts: Fact[] = [
+    failure === undefined
+      ? { label: 'backend', value, ...(from ? { from } : {}) }
+      : { label: 'backend', value: `${value} fails: ${failure}`, tone: 'bad', ...(from ? { from } : {}) },
+  ];
+  const filterFrom = from && { from: { ...from, field: `${field}.filters` } };
+  for (const filter of filters) facts.push({ label: 'filter', value: filterText(filter), ...filterFrom });
+  for (const one of mirrors)
+    facts.push({
+      label: 'copy',
+      value: `to ${one.namespace}/${one.name}:${one.port} (Tulle's proxy only)`,
+      ...filterFrom,
+    });
+  if (target.kind === 'service') facts.push(...balancingFacts(target));
+  return facts;
+}
+
+function balancingFacts(target: {
+  namespace: string;
+  name: string;
+  traffic: Pick<TrafficSettings, 'penalty' | 'hash'>;
+}): Fact[] {
+  const object = objectText({ kind: 'Service', ...target });
+  const { hash, penalty } = target.traffic;
+  const facts: Fact[] = [];
+  if (hash) {
+    const by =
+      hash.source.kind === 'source-address' ? "the client's address" : `${hash.source.kind} ${hash.source.name}`;
+    facts.push({
+      label: 'balancing',
+      value: `by ${by}, at most ${hash.loadFactor} times the mean load (Tulle's proxy only)`,
+      from: { object, field: 'metadata.annotations[balancer.tulle.mesh/hash-…]' },
+    });
+  }
+  if (penalty) {
+    const value = `endpoints that refuse for load count ${durationText(penalty.penaltyMs)} slower`;
+    facts.push({
+      label: 'balancing',
+      value,
+      from: { object, field: 'metadata.annotations[balancer.alpha.linkerd.io/penalize-failures]' },
+    });
+  }
+  return facts;
+}
+
+function timeoutFacts(
+  view: ClusterView,
+  service: Service,
+  { value, from }: Sourced<Timeouts>,
+  field: string | undefined,
+): Fact[] {
+  const annotated = from.kind === 'object' ? annotationsOf(view, service, from.ref) : undefined;
+  const facts: Fact[] = [];
+  for (const [name, key] of Object.entries(TIMEOUT_ANNOTATIONS) as [keyof Timeouts, string][]) {
+    const ms = value[name];
+    if (ms === undefined) continue;
+    const isField =
+      name === 'requestMs' && field !== undefined && annotated !== undefined && annotated.requestMs === undefined;
+    const place = isField ? `${field}.timeouts.request` : `metadata.annotations[${key}]`;
+    facts.push({
+      label: 'timeout',
+      value: `${key.split('/')[1]} ${durationText(ms)}`,
+      from: sourceOrigin(from, place),
+    });
+  }
+  return facts;
+}
+
+/** What the annotations of a route say of timeouts; undefined for an object that is no route of the Service. */
+function annotationsOf(view: ClusterView, service: Service, ref: ObjectRef): Timeouts | undefined {
+  for (const { kind, route } of view.routes.attached('service', service)) {
+    const isIt =
+      route.ref.name === ref.name &&
+      route.ref.namespace === ref.namespace &&
+      route.ref.kind === ref.kind &&
+      route.ref.group === ref.group;
+    if (isIt && (kind === 'http' || kind === 'grpc')) return route.traffic.timeouts;
+  }
+  return undefined;
+}
+
+function retryText({ limit, timeoutMs, conditions }: Retry<StatusRange | GrpcRetryCode>): string {
+  const on = conditions.map((one) =>
+    typeof one === 'string' ? one : one.start === one.end ? `${one.start}` : `${one.start}-${one.end}`,
+  );
+  const why = on.length ? ` on ${on.join(', ')}` : '';
+  const each = timeoutMs === undefined ? '' : `${why ? ',' : ''} each try within ${durationText(timeoutMs)}`;
+  return `up to ${limit}${why}${each}${why || each ? '' : ', but on no condition'}`;
+}
+
+function accrualText(accrual: FailureAccrual): string {
+  const { minMs, maxMs } = accrual.backoff;
+  const off = `off for ${durationText(minMs)} to ${durationText(maxMs)}`;
+  if (accrual.kind === 'consecutive') return `${accrual.failuresMax} failures in a row take an endpoint ${off}`;
+  const { successRateThreshold, windowMs, requestsMin } = accrual;
+  return `below ${percentText(successRateThreshold)} success of ${requestsMin} or more in ${durationText(windowMs)} take an endpoint ${off}`;
+}
+
+function protocolOrigin(view: ClusterView, service: Service, port: number): Origin {
+  const object = objectText({ kind: 'Service', namespace: service.namespace, name: service.name });
+  const index = service.ports.findIndex((each) => each.port === port);
+  if (service.ports[index]?.appProtocol) return { object, field: `spec.ports[${index}].appProtocol` };
+  const annotation = 'metadata.annotations[config.linkerd.io/opaque-ports]';
+  if (service.opaquePorts) return { object, field: annotation };
+  if (view.workloads.namespace(service.namespace)?.opaquePorts)
+    return { object: `Namespace ${service.namespace}`, field: annotation };
+  return { object: 'default' };
+}
+
+function sourceOrigin(source: Source, field?: string): Origin {
+  return source.kind === 'default' ? { object: `default ${source.name}` } : originOf(source.ref, field);
+}
