@@ -1,6 +1,7 @@
 //! Our own fields of control-plane messages: the same messages with only fields numbered from 50000, which stock proxies and
 //! control planes skip. `api/proto/tulle/overlay.proto` is their definition.
 
+use linkerd2_proxy_api::http_route::ResponseHeaderModifier;
 use std::fmt::Debug;
 
 /// A message of our own fields; all absent is its default.
@@ -53,6 +54,8 @@ pub struct HttpRule {
     pub session_persistence: Option<SessionPersistence>,
     #[prost(message, repeated, tag = "7")]
     pub backends: Vec<HttpBackend>,
+    #[prost(message, repeated, tag = "8")]
+    pub response_headers: Vec<ResponseHeaderModifier>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -65,6 +68,8 @@ pub struct HttpBackend {
     pub url_rewrite: Option<UrlRewrite>,
     #[prost(message, repeated, tag = "4")]
     pub mirrors: Vec<Mirror>,
+    #[prost(message, repeated, tag = "5")]
+    pub response_headers: Vec<ResponseHeaderModifier>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -12,6 +12,7 @@ use crate::control::{
     },
     overlay as wire,
 };
+use linkerd2_proxy_api::http_route::ResponseHeaderModifier;
 use std::{sync::Arc, time::Duration};
 
 pub fn apply(policy: &mut Policy, rules: &[wire::HttpRule]) -> Result<(), Invalid> {
@@ -42,6 +43,7 @@ fn apply_http(http: &mut Http, rules: &[wire::HttpRule]) -> Result<(), Invalid> 
 
 fn apply_rule(policy: &mut HttpPolicy, wire: &wire::HttpRule) -> Result<(), Invalid> {
     extend_filters(&mut policy.filters, wire.has_refusal, wire.url_rewrite.as_ref())?;
+    policy.filters.extend(each::<_, _, Vec<_>>("response_headers", &wire.response_headers, response_headers)?);
     policy.mirrors = each("mirrors", &wire.mirrors, mirror)?;
     policy.session = wire.session_persistence.as_ref().map(session).transpose()?.map(Arc::new);
     for wire in &wire.backends {
@@ -57,6 +59,8 @@ fn apply_rule(policy: &mut HttpPolicy, wire: &wire::HttpRule) -> Result<(), Inva
         let backend = backend.ok_or_else(|| Invalid::missing(&place))?;
         extend_filters(&mut backend.filters, wire.has_refusal, wire.url_rewrite.as_ref())
             .map_err(|error| error.within(&place))?;
+        let headers: Result<Vec<_>, _> = each("response_headers", &wire.response_headers, response_headers);
+        backend.filters.extend(headers.map_err(|error| error.within(&place))?);
         backend.mirrors = each("mirrors", &wire.mirrors, mirror).map_err(|error| error.within(&place))?;
     }
     Ok(())
@@ -78,6 +82,10 @@ fn extend_filters(
         filters.push(Filter::Rewrite(rewrite(wire)?));
     }
     Ok(())
+}
+
+fn response_headers(wire: &ResponseHeaderModifier) -> Result<Filter, Invalid> {
+    filter::response_headers(wire.clone())
 }
 
 fn rewrite(wire: &wire::UrlRewrite) -> Result<Rewrite, Invalid> {
@@ -164,6 +172,17 @@ mod tests {
         assert!(matches!(&policy.filters[..], [Filter::RequestHeaders(_), last] if *last == Filter::Rewrite(rewrite)));
         let untouched = decoded(wire::HttpRule::default()).unwrap();
         assert!(matches!(&untouched.filters[..], [Filter::InjectHttpFailure { .. }, _]));
+    }
+
+    #[test]
+    fn response_headers_are_changed_last() {
+        let modifier = ResponseHeaderModifier { remove: vec!["server".into()], ..Default::default() };
+        let backends = vec![wire::HttpBackend { response_headers: vec![modifier.clone()], ..Default::default() }];
+        let policy =
+            decoded(wire::HttpRule { response_headers: vec![modifier], backends, ..Default::default() }).unwrap();
+        assert!(matches!(&policy.filters[..], [.., Filter::ResponseHeaders(_)]));
+        let Distribution::FirstAvailable(backends) = &policy.distribution else { panic!() };
+        assert!(matches!(&backends[0].filters[..], [Filter::ResponseHeaders(_)]));
     }
 
     #[test]
