@@ -3,6 +3,7 @@ import { create, fromBinary, type MessageInitShape, toBinary, type UnknownField 
 import { OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
 import {
   type BalancerSchema,
+  type HeaderModifierSchema,
   type HttpBackendSchema,
   type HttpRuleSchema,
   type MirrorSchema,
@@ -12,6 +13,7 @@ import {
   type UrlRewriteSchema,
 } from '@tulle/api/gen/tulle/overlay_pb.ts';
 import type { SessionPersistence } from '@tulle/api/routes/session-persistence.ts';
+import { toHeaderModifier } from '../../wire/http-route.ts';
 import type { HashSettings } from '../../workloads/traffic-annotations.ts';
 import { authorityOf } from './backend-translator.ts';
 import type {
@@ -53,39 +55,46 @@ function toRules(policy: RoutedPolicy, clusterDomain: string): HttpRuleInit[] {
   const routes = policy.protocol === 'grpc' ? bySection(policy.grpc) : bySection<HttpPolicyRule>(policy.http);
   return routes.flatMap((written, route) =>
     written.rules.flatMap((one, rule) => {
-      const parts = toRule(one, clusterDomain);
+      const parts = toRule(one, policy.protocol === 'grpc', clusterDomain);
       return parts ? [{ ...parts, route, rule }] : [];
     }),
   );
 }
 
-function toRule(rule: HttpPolicyRule | GrpcPolicyRule, clusterDomain: string): HttpRuleInit | undefined {
+/** The proxy API has no filter for the responses of gRPC. */
+function toRule(
+  rule: HttpPolicyRule | GrpcPolicyRule,
+  isGrpc: boolean,
+  clusterDomain: string,
+): HttpRuleInit | undefined {
   if (rule.failure) return undefined;
   const backends = rule.backends.flatMap((one, backend) => {
-    const parts = toBackend(one, clusterDomain);
+    const parts = one.invalid === undefined ? toExtensions(one, isGrpc, clusterDomain) : undefined;
     return parts ? [{ ...parts, backend }] : [];
   });
-  const isPlain = !needsOwnProxy(rule) && rule.mirrors.length === 0 && backends.length === 0;
-  if (isPlain) return undefined;
-  return {
-    hasRefusal: needsOwnProxy(rule),
-    urlRewrite: toRewrite(rule.filters),
-    mirrors: rule.mirrors.map((mirror) => toMirror(mirror, clusterDomain)),
-    sessionPersistence: rule.sessionPersistence && toSession(rule.sessionPersistence),
-    backends,
-  };
+  const parts = toExtensions(rule, isGrpc, clusterDomain);
+  if (!parts && backends.length === 0) return undefined;
+  return { ...parts, sessionPersistence: rule.sessionPersistence && toSession(rule.sessionPersistence), backends };
 }
 
-function toBackend(
-  backend: RequestBackend,
+/** What rules and backends have in common; undefined where it is nothing. */
+function toExtensions(
+  one: Pick<RequestBackend, 'filters' | 'mirrors'> & { sessionPersistence?: SessionPersistence },
+  isGrpc: boolean,
   clusterDomain: string,
-): MessageInitShape<typeof HttpBackendSchema> | undefined {
-  if (backend.invalid !== undefined || (!needsOwnProxy(backend) && backend.mirrors.length === 0)) return undefined;
-  return {
-    hasRefusal: needsOwnProxy(backend),
-    urlRewrite: toRewrite(backend.filters),
-    mirrors: backend.mirrors.map((mirror) => toMirror(mirror, clusterDomain)),
-  };
+): Omit<MessageInitShape<typeof HttpBackendSchema>, 'backend' | '$typeName'> | undefined {
+  const responseHeaders = isGrpc ? one.filters.flatMap(toResponseHeaders) : [];
+  const hasRefusal = needsOwnProxy(one);
+  if (!hasRefusal && one.mirrors.length === 0 && responseHeaders.length === 0) return undefined;
+  const mirrors = one.mirrors.map((mirror) => toMirror(mirror, clusterDomain));
+  return { hasRefusal, urlRewrite: toRewrite(one.filters), mirrors, responseHeaders };
+}
+
+function toResponseHeaders(filter: PolicyFilter): MessageInitShape<typeof HeaderModifierSchema>[] {
+  if (filter.kind !== 'response-headers') return [];
+  const { add, set, remove } = toHeaderModifier(filter);
+  // Laid out alike under other names.
+  return [{ add, set, remove } as MessageInitShape<typeof HeaderModifierSchema>];
 }
 
 function toRewrite(filters: readonly PolicyFilter[]): MessageInitShape<typeof UrlRewriteSchema> | undefined {

@@ -84,6 +84,19 @@ test('RequestMirror: all, a percentage or a fraction; safe to skip', () => {
   assert.deepEqual(rules(grpc.overlay(WEB)), [{ rule: 1, mirrors: [{ ...to, numerator: 100, denominator: 100 }] }]);
 });
 
+test('response headers of gRPC, for which the proxy API has no filter', () => {
+  const filters = [
+    { type: 'ResponseHeaderModifier', responseHeaderModifier: { set: [{ name: 'A', value: '1' }], remove: ['B'] } },
+  ];
+  const modifier = { set: { headers: [{ name: 'a', value: 'MQ==' }] }, remove: ['b'] };
+  const backendRefs = [{ name: 'v1', port: 80, filters }];
+  const grpc = world(route('grpc', 'g', [{ filters, backendRefs }]));
+  assert.deepEqual(rules(grpc.overlay(WEB)), [
+    { responseHeaders: [modifier], backends: [{ responseHeaders: [modifier] }] },
+  ]);
+  assert.deepEqual(world(route('http', 'h', [{ filters }])).overlay(WEB), {});
+});
+
 test('session persistence by cookie and by header, refused by stock proxies', () => {
   const cookie = {
     sessionName: 'id',
