@@ -15,9 +15,7 @@ export interface NetworkAuthentication {
 export function parseNetworkAuthentication(object: KubeObject): NetworkAuthentication {
   return readObject(object, (root) => {
     const field = root.get('spec').get('networks');
-    if (field.items('at least one network').length === 0 && (!field.isSet || Array.isArray(field.value))) {
-      field.refuse('at least one network');
-    }
+    if (!field.isSet || (Array.isArray(field.value) && field.value.length === 0)) field.refuse('at least one network');
     return { ref: objectRef(object, NETWORK_AUTHENTICATIONS), networks: readNetworks(field) };
   });
 }

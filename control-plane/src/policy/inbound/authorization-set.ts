@@ -4,7 +4,7 @@
  */
 import { type KubeObject, MeshError } from '@tulle/api';
 import { type Labels, selectorMatches } from '@tulle/api/label-selector.ts';
-import { byAge, type ObjectRef, refKey } from '@tulle/api/object-ref.ts';
+import { type ObjectRef, refKey } from '@tulle/api/object-ref.ts';
 import {
   type AuthorizationPolicy,
   parseAuthorizationPolicy,
@@ -15,6 +15,7 @@ import { type MeshTLSAuthentication, parseMeshTLSAuthentication } from '@tulle/a
 import type { NetworkMatch } from '@tulle/api/policy/network.ts';
 import { type NetworkAuthentication, parseNetworkAuthentication } from '@tulle/api/policy/network-authentication.ts';
 import { parseServerAuthorization, type ServerAuthorization } from '@tulle/api/policy/server-authorization.ts';
+import { POLICY_GROUP } from '@tulle/api/policy/target-ref.ts';
 import type { IpNetwork } from '../../workloads/ip-address.ts';
 import { MultiMap } from '../../workloads/multi-map.ts';
 import {
@@ -122,12 +123,6 @@ export class AuthorizationSet {
     return resolved;
   }
 
-  /** The policies that name a target, whether it exists or not, oldest first. */
-  policiesOf(target: string): AuthorizationPolicy[] {
-    const found = [...this.#policiesByTarget.get(target)].map((key) => this.#policies.get(key)!);
-    return found.sort((a, b) => byAge(a.ref, b.ref));
-  }
-
   sizes(): Record<string, number> {
     return {
       serverAuthorizations: this.#serverAuthorizations.size,
@@ -229,11 +224,11 @@ export class AuthorizationSet {
   }
 }
 
-export function serverTarget(namespace: string, name: string): string {
-  return refKey({ group: 'policy.linkerd.io', kind: 'Server', namespace, name });
+function serverTarget(namespace: string, name: string): string {
+  return refKey({ group: POLICY_GROUP, kind: 'Server', namespace, name });
 }
 
-export function namespaceTarget(namespace: string): string {
+function namespaceTarget(namespace: string): string {
   return refKey({ group: '', kind: 'Namespace', namespace, name: namespace });
 }
 

@@ -118,10 +118,13 @@ function selectedServer(
   const key = probes.map(({ method, path }) => `${method} ${path}`).join('\n');
   const known = shared.get(resolved) ?? new Map<string, InboundServer>();
   const combined = known.get(key) ?? combine(resolved, probeRoutes(probes, settings), shadowed);
-  known.set(key, combined);
+  if (known.size < SHARED_PER_SERVER_MAX) known.set(key, combined);
   shared.set(resolved, known);
   return combined;
 }
+
+/** Pods of one Server are of few workloads, whose pods are probed alike; what goes beyond is worked out each time. */
+const SHARED_PER_SERVER_MAX = 16;
 
 /** By the probes of the port; what a Server comes to is another object after each change. */
 const shared = new WeakMap<ResolvedServer, Map<string, InboundServer>>();
