@@ -129,9 +129,9 @@ export function bareEndpoint(address: { ip: string; port: number }, member?: Sli
 }
 
 export function isPodPortOpaque(index: WorkloadIndex, mesh: MeshSettings, pod: Pod, port: number): boolean {
-  const { namespace, name, containerPorts } = pod;
+  const { namespace, name, selectablePorts } = pod;
   const isOpaque = (pod.opaquePorts ?? index.namespace(namespace)?.opaquePorts ?? mesh.defaultOpaquePorts).has(port);
-  return isOpaque || (mesh.isOpaqueByServer?.({ kind: 'Pod', namespace, name }, containerPorts, port) ?? false);
+  return isOpaque || (mesh.isOpaqueByServer?.({ kind: 'Pod', namespace, name }, selectablePorts, port) ?? false);
 }
 
 function meshing(

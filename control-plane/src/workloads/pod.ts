@@ -35,6 +35,8 @@ export interface Pod {
   /** Deleted and in its grace period: takes no new requests. */
   isTerminating: boolean;
   containerPorts: readonly ContainerPort[];
+  /** With those of init containers that end: a Server may name any of them. */
+  selectablePorts: readonly ContainerPort[];
   proxyPorts?: ProxyPorts;
   skippedInboundPorts: PortSet;
   requireIdentityPorts: PortSet;
@@ -73,9 +75,11 @@ export function parsePod(object: KubePod): Pod {
   const labels = metadata.labels ?? {};
   const annotations = metadata.annotations ?? {};
   const owner = metadata.ownerReferences?.find((reference) => reference.controller);
-  const sidecars = (spec?.initContainers ?? []).filter((container) => container.restartPolicy === 'Always');
+  const isSidecar = (container: Container) => container.restartPolicy === 'Always';
+  const sidecars = (spec?.initContainers ?? []).filter(isSidecar);
   const containers = [...(spec?.containers ?? []), ...sidecars];
   const containerPorts = containers.flatMap(portsOf);
+  const initPorts = (spec?.initContainers ?? []).filter((container) => !isSidecar(container)).flatMap(portsOf);
   const names = new Map(containerPorts.flatMap(({ name, port }) => (name ? [[name, port] as const] : [])));
   const problems: string[] = [];
   const ports = (key: string): PortSet | undefined => {
@@ -107,6 +111,7 @@ export function parsePod(object: KubePod): Pod {
     isTerminal: status?.phase === 'Succeeded' || status?.phase === 'Failed',
     isTerminating: metadata.deletionTimestamp !== undefined,
     containerPorts,
+    selectablePorts: initPorts.length > 0 ? [...containerPorts, ...initPorts] : containerPorts,
     proxyPorts,
     skippedInboundPorts: skippedPorts(object, ports(SKIP_INBOUND_PORTS_ANNOTATION), proxyPorts),
     requireIdentityPorts: ports(REQUIRE_IDENTITY_ANNOTATION) ?? NO_PORTS,

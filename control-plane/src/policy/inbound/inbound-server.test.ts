@@ -173,8 +173,8 @@ test('selects pods by labels and expressions, and ports by number and by every c
     server('everybody', { port: 7002, podSelector: {} }),
   ]);
   const at = (name: string, port: number) => nameOf(world.server(name, port)!.source);
-  for (const port of [9000, 9001, 9100]) assert.equal(at('web', port), 'Server metrics');
-  for (const port of [9002, 9200]) assert.equal(at('web', port), 'all-unauthenticated');
+  for (const port of [9000, 9001, 9100, 9200]) assert.equal(at('web', port), 'Server metrics');
+  assert.equal(at('web', 9002), 'all-unauthenticated');
   assert.equal(at('web', 4191), 'Server admin');
   assert.deepEqual([at('web', 7000), at('bot', 7000)], ['Server number', 'all-unauthenticated']);
   assert.deepEqual([at('web', 7001), at('bot', 7001)], ['all-unauthenticated', 'Server not']);

@@ -71,7 +71,7 @@ function podServer(context: InboundContext, ref: WorkloadRef, pod: Pod, port: nu
   const { mesh, settings, policies } = context;
   const probes = settings.probeNetworks.length > 0 ? (pod.probes.get(port) ?? []) : [];
   const isOurs = isControlPlane(pod, mesh.controllerNamespace);
-  const [server, ...shadowed] = policies.serversOn(ref, pod.containerPorts, port);
+  const [server, ...shadowed] = policies.serversOn(ref, pod.selectablePorts, port);
   const own = isOurs ? controlPlaneAuthorization(settings.controlPlanePorts, port) : undefined;
   if (own) {
     const byDefault = defaultServer(context, pod, port, probeRoutes(probes, settings));
