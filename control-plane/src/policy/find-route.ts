@@ -34,40 +34,75 @@ export function findHttpRoute(
   routes: readonly FindableRoute<HttpMatch>[],
   request: RequestFacts,
 ): FoundRoute | undefined {
-  return find(routes, request, rankHttp);
+  return findHttpRoutes(routes, request)[0];
 }
 
 export function findGrpcRoute(
   routes: readonly FindableRoute<GrpcMatch>[],
   request: RequestFacts,
 ): FoundRoute | undefined {
+  return findGrpcRoutes(routes, request)[0];
+}
+
+/** Every rule that takes the request, the one that gets it first. */
+export function findHttpRoutes(
+  routes: readonly FindableRoute<HttpMatch>[],
+  request: RequestFacts,
+): readonly FoundRoute[] {
+  return find(routes, request, rankHttp);
+}
+
+/** As `findHttpRoutes`. */
+export function findGrpcRoutes(
+  routes: readonly FindableRoute<GrpcMatch>[],
+  request: RequestFacts,
+): readonly FoundRoute[] {
   return find(routes, request, rankGrpc);
+}
+
+/** The same of routes that are told apart by host names alone. */
+export function findByHost<R extends { readonly hostnames: readonly string[] }>(
+  routes: readonly R[],
+  host: string,
+): readonly R[] {
+  const ranked = routes.flatMap((route) => {
+    const rank = rankHost(route.hostnames, hostOf(host));
+    return rank ? [{ rank, route }] : [];
+  });
+  return ranked.sort((a, b) => compareRanks(b.rank, a.rank)).map(({ route }) => route);
 }
 
 function find<M>(
   routes: readonly FindableRoute<M>[],
   request: RequestFacts,
   rankOf: (match: M, request: RequestFacts) => Rank | undefined,
-): FoundRoute | undefined {
-  let best: { rank: Rank; found: FoundRoute } | undefined;
+): readonly FoundRoute[] {
+  const all: { rank: Rank; found: FoundRoute }[] = [];
   for (const [route, { hostnames, rules }] of routes.entries()) {
     const host = rankHost(hostnames, hostOf(request.host));
     if (!host) continue;
     for (const [rule, { matches }] of rules.entries()) {
+      let best: { rank: Rank; found: FoundRoute } | undefined;
       for (const [match, each] of matches.entries()) {
         const rest = rankOf(each, request);
         if (!rest) continue;
         const rank = [...host, ...rest];
         if (!best || isBetter(rank, best.rank)) best = { rank, found: { route, rule, match } };
       }
+      if (best) all.push(best);
     }
   }
-  return best?.found;
+  // Equally good ones stay in their order.
+  return all.sort((a, b) => compareRanks(b.rank, a.rank)).map(({ found }) => found);
 }
 
 function isBetter(a: Rank, b: Rank): boolean {
+  return compareRanks(a, b) > 0;
+}
+
+function compareRanks(a: Rank, b: Rank): number {
   const at = a.findIndex((value, i) => value !== b[i]);
-  return at >= 0 && a[at]! > b[at]!;
+  return at < 0 ? 0 : a[at]! - b[at]!;
 }
 
 function hostOf(authority: string): string {

@@ -3,14 +3,14 @@ import type { GrpcMatch, HttpMatch } from '@tulle/api/routes/http-match.ts';
 import type { SessionPersistence } from '@tulle/api/routes/session-persistence.ts';
 import type { GrpcRetryCode, Retry, StatusRange, Timeouts } from '@tulle/api/routes/traffic-annotations.ts';
 import type { FailureAccrual } from '../../workloads/traffic-annotations.ts';
-import { type Found, findRules, type RequestHead, rankGrpc, rankHost, rankHttp } from './match.ts';
+import { type FoundRoute, findByHost, findGrpcRoutes, findHttpRoutes, type RequestFacts } from '../find-route.ts';
 import {
   type BackendTarget,
   type ConnectionPolicyRoute,
   type ConnectionPolicyRule,
   type Failure,
-  type GrpcPolicyRule,
-  type HttpPolicyRule,
+  type GrpcPolicyRoute,
+  type HttpPolicyRoute,
   type Mirror,
   NOT_ALLOWED,
   type OutboundPolicy,
@@ -22,7 +22,7 @@ import {
   type Sourced,
 } from './outbound-policy.ts';
 
-export interface OutboundRequest extends Partial<RequestHead> {
+export interface OutboundRequest extends Partial<RequestFacts> {
   /** The name that a TLS connection asks for. */
   sni?: string;
 }
@@ -90,37 +90,30 @@ export function evaluateOutbound(policy: OutboundPolicy, request: OutboundReques
 
 function evaluateRouted(policy: RoutedPolicy, request: OutboundRequest): OutboundEvaluation {
   const { protocol } = policy;
-  const headers = Object.fromEntries(
-    Object.entries(request.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]),
-  );
-  const head = { method: request.method ?? 'GET', path: request.path ?? '/', host: request.host, headers };
+  const { method = 'GET', path = '/', host = '' } = request;
+  const named = Object.entries(request.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]);
+  const facts = { method, path, host, headers: Object.fromEntries(named) };
   switch (protocol) {
     case 'opaque':
-      return connection(protocol, policy.opaque.slice(0, 1));
-    case 'tls': {
-      const ranked = policy.tls.map((route) => ({
-        route,
-        rank: rankHost(route.hostnames, request.sni ?? request.host),
-      }));
-      const fitting = ranked.flatMap(({ route, rank }) => (rank === undefined ? [] : [{ route, rank }]));
-      return connection(
-        protocol,
-        fitting.sort((a, b) => b.rank - a.rank).map(({ route }) => route),
-      );
-    }
+      return connection(protocol, policy.opaque);
+    case 'tls':
+      return connection(protocol, findByHost(policy.tls, request.sni ?? host));
     case 'grpc':
-      return chosen(protocol, findRules<GrpcPolicyRule, GrpcMatch>(policy.grpc, head.host, rankGrpc(head)));
+      return chosen(protocol, policy.grpc, findGrpcRoutes(policy.grpc, facts));
     default:
-      return chosen(protocol, findRules<HttpPolicyRule, HttpMatch>(policy.http, head.host, rankHttp(head)));
+      return chosen(protocol, policy.http, findHttpRoutes(policy.http, facts));
   }
 }
 
-type RequestFound = Found<HttpPolicyRule, HttpMatch> | Found<GrpcPolicyRule, GrpcMatch>;
-
-function chosen(protocol: RoutedPolicy['protocol'], found: readonly RequestFound[]): OutboundEvaluation {
+function chosen(
+  protocol: RoutedPolicy['protocol'],
+  routes: readonly HttpPolicyRoute[] | readonly GrpcPolicyRoute[],
+  found: readonly FoundRoute[],
+): OutboundEvaluation {
   const [best, ...rest] = found;
-  if (!best) return { ...NOTHING, outcome: 'not-found', protocol, failure: NO_ROUTE };
-  const { route, rule, match } = best;
+  const route = best && routes[best.route];
+  const rule = best && route?.rules[best.rule];
+  if (!route || !rule) return { ...NOTHING, outcome: 'not-found', protocol, failure: NO_ROUTE };
   const isRedirected = rule.filters.some(({ kind }) => kind === 'redirect');
   return {
     outcome: rule.failure ? 'failed' : isRedirected ? 'redirected' : 'sent',
@@ -129,18 +122,18 @@ function chosen(protocol: RoutedPolicy['protocol'], found: readonly RequestFound
     route: route.source,
     section: rule.section,
     field: rule.field,
-    match,
+    match: rule.matches[best.match],
     filters: rule.filters,
     mirrors: rule.mirrors,
     backends: shares(rule.backends, rule.isWeighted),
     timeouts: rule.timeouts,
     retry: rule.retry,
     sessionPersistence: rule.sessionPersistence,
-    shadowed: rest.map((other) => ({
-      source: other.route.source,
-      field: other.rule.field,
-      reason: 'it takes the request too, but less exactly or later in order',
-    })),
+    shadowed: rest.flatMap((other) => {
+      const hidden = routes[other.route]!;
+      const { field } = hidden.rules[other.rule]!;
+      return [{ source: hidden.source, field, reason: 'it takes the request too, but less exactly or later in order' }];
+    }),
   };
 }
 
