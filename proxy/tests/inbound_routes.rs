@@ -7,7 +7,7 @@ use crate::{
     support::inbound::{ask, ask_as, connect_as, detect_with, everybody, named, only, server},
 };
 use linkerd2_proxy_api::{
-    grpc_route as grpc_matches, http_route as matches, http_types,
+    destination as dst, grpc_route as grpc_matches, http_route as matches, http_types,
     inbound::{
         GrpcRoute, HttpRoute, grpc_route, http_route,
         proxy_protocol::{Grpc, Kind},
@@ -182,5 +182,67 @@ fn every_request_of_a_connection_is_judged_by_the_policy_of_the_moment() {
         guarded.proxy.wait_for("the policy", async |_| status().await == "404").await;
         let labels = ["peer=\"src\"", "tls=\"true\""];
         assert_eq!(guarded.proxy.metric("tcp_open_total", &labels).await, Some(1.0));
+    });
+}
+
+#[test]
+fn requests_are_counted_by_the_routes_of_the_profile_that_they_are_for() {
+    isolated!(|| async {
+        const WEB_PATH: &str = "web.test.svc.cluster.local:8080";
+        const CANONICAL: &str = "other.test.svc.cluster.local:80";
+        let policy = server(Kind::Detect(detect_with(vec![])), vec![everybody()]);
+        let guarded = guarded(vec![(HTTP1, policy)], &[]).await;
+        let profile = |name: &str, label: &str| {
+            let method = dst::request_match::Match::Method(http::Method::GET.into());
+            let conflict = dst::response_match::Match::Status(dst::HttpStatusRange { min: 409, max: 409 });
+            let class = dst::ResponseClass {
+                condition: Some(dst::ResponseMatch { r#match: Some(conflict) }),
+                is_failure: true,
+            };
+            let route = dst::Route {
+                condition: Some(dst::RequestMatch { r#match: Some(method) }),
+                metrics_labels: [("route".to_owned(), label.to_owned())].into(),
+                response_classes: vec![class],
+                ..Default::default()
+            };
+            dst::DestinationProfile { fully_qualified_name: name.into(), routes: vec![route], ..Default::default() }
+        };
+        guarded.control.set_profile(WEB_PATH, profile("web.test.svc.cluster.local", "GET"));
+        guarded.control.set_profile(CANONICAL, profile("other.test.svc.cluster.local", "other"));
+        let request = |method: &str, more: &str| {
+            format!("{method} / HTTP/1.1\r\nHost: {WEB_PATH}\r\n{more}Connection: close\r\n\r\n")
+        };
+        let to = guarded.addr(HTTP1);
+        assert!(ask(to, &request("GET", "")).await.starts_with("HTTP/1.1 200 "));
+        assert!(ask(to, &request("GET", "status: 409\r\n")).await.starts_with("HTTP/1.1 409 "));
+        assert!(ask(to, &request("PUT", "Content-Length: 0\r\n")).await.starts_with("HTTP/1.1 200 "));
+        let dst = format!("dst=\"{WEB_PATH}\"");
+        let get = ["direction=\"inbound\"", &dst, "rt_route=\"GET\""];
+        assert_eq!(guarded.proxy.metric("route_request_total", &get).await, Some(2.0));
+        assert_eq!(guarded.proxy.metric("route_request_total", &["direction=\"inbound\"", &dst]).await, Some(3.0));
+        for family in ["route_response_total", "response_total"] {
+            let labels = ["direction=\"inbound\"", "status_code=\"409\"", "classification=\"failure\""];
+            assert_eq!(guarded.proxy.metric(family, &labels).await, Some(1.0), "{family}");
+        }
+        let latencies = guarded.proxy.metric("route_response_latency_ms_count", &get).await;
+        assert_eq!(latencies, Some(2.0));
+
+        // A proxy's word of what a request is for counts; a stranger's does not.
+        let canonical = request("GET", &format!("l5d-dst-canonical: {CANONICAL}\r\n"));
+        let other = ["direction=\"inbound\"", "rt_route=\"other\""];
+        assert!(ask(to, &canonical).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(guarded.proxy.metric("route_request_total", &other).await, None);
+        assert!(ask_as(&guarded.authority, Some(BOT), to, &canonical).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(guarded.proxy.metric("route_request_total", &other).await, Some(1.0));
+
+        // Nobody waits long for a profile.
+        guarded.control.stop().await;
+        let started = std::time::Instant::now();
+        let request = "GET / HTTP/1.1\r\nHost: unknown.test.svc.cluster.local\r\nConnection: close\r\n\r\n";
+        assert!(ask(to, request).await.starts_with("HTTP/1.1 200 "));
+        assert!(started.elapsed() >= std::time::Duration::from_millis(500), "{:?}", started.elapsed());
+        let started = std::time::Instant::now();
+        assert!(ask(to, request).await.starts_with("HTTP/1.1 200 "));
+        assert!(started.elapsed() < std::time::Duration::from_millis(500), "{:?}", started.elapsed());
     });
 }

@@ -9,6 +9,7 @@ mod decode;
 mod discovery;
 mod endpoints;
 pub mod identity;
+mod inbound_profiles;
 mod merge;
 mod metrics;
 pub mod model;
@@ -24,6 +25,7 @@ mod tests;
 pub use decode::inbound::server as decode_inbound;
 pub use discovery::{Destination, DiscoveryError, OutboundTarget};
 pub use endpoints::Endpoints;
+pub use inbound_profiles::{InboundProfile, InboundProfileWatch};
 
 use crate::config::{Config, ControlAddr};
 use crate::metrics::Registry;
@@ -63,6 +65,7 @@ struct Inner {
     outbound: Cache<Destination, Arc<watch::Sender<State>>>,
     endpoints: Cache<Arc<str>, Endpoints>,
     inbound: Cache<u16, Arc<watch::Sender<Arc<ServerPolicy>>>>,
+    inbound_profiles: Cache<Arc<str>, Arc<inbound_profiles::Publisher>>,
     is_sweeping: AtomicBool,
 }
 
@@ -96,6 +99,7 @@ impl Control {
             outbound: Mutex::default(),
             endpoints: Mutex::default(),
             inbound: Mutex::default(),
+            inbound_profiles: Mutex::default(),
             is_sweeping: AtomicBool::new(false),
             config,
         }))
@@ -150,6 +154,30 @@ impl Control {
             self.sweep_later();
         }
         policy
+    }
+
+    /// The profile of a `name:port` that inbound requests are for; None where none is asked for.
+    pub fn inbound_profile(&self, path: &Arc<str>) -> Option<InboundProfileWatch> {
+        if !self.0.config.control.profile_suffixes.contains(model::route::without_port(path)) {
+            return None;
+        }
+        let mut all = lock(&self.0.inbound_profiles);
+        if let Some(entry) = all.get_mut(path) {
+            entry.unheld_since = None;
+            return Some(entry.value.subscribe());
+        }
+        if all.len() >= inbound_profiles::NAMES_MAX {
+            return None;
+        }
+        let (value, profile) = watch::channel(None);
+        let value = Arc::new(value);
+        let request = self.get_destination(path.to_string());
+        let follow = self.follow(&self.0.destination, discovery::GET_PROFILE, request, stream::is_refusal);
+        let task = self.0.runtime.spawn(inbound_profiles::run(follow, value.clone())).abort_handle();
+        all.insert(path.clone(), Entry { value, task, unheld_since: None });
+        drop(all);
+        self.sweep_later();
+        Some(profile)
     }
 
     /// Begins to watch the ports that are watched from the start and for ever.
@@ -276,7 +304,8 @@ impl Inner {
         let idle = self.config.inbound.common.discovery_idle_timeout;
         let inbound =
             sweep(&self.inbound, now, idle, |port, policy| self.is_eager(*port) || policy.receiver_count() > 0);
-        outbound + endpoints + inbound > self.eager_count()
+        let profiles = sweep(&self.inbound_profiles, now, idle, |_, profile| profile.receiver_count() > 0);
+        outbound + endpoints + inbound + profiles > self.eager_count()
     }
 
     fn eager_count(&self) -> usize {

@@ -1,6 +1,6 @@
 //! What all inbound connections share, and what one worker keeps.
 
-use super::{app::App, rate_limit::RateLimiters};
+use super::{app::App, profiles::Profiles, rate_limit::RateLimiters};
 use crate::{
     config::{self, Config},
     control::{Control, identity::Identity},
@@ -54,6 +54,7 @@ pub struct Worker {
     pub context: Arc<Context>,
     /// The way out by name, where this proxy is a gateway.
     pub gateway: Option<Named>,
+    pub profiles: Profiles,
     apps: Arc<IdleCache<SocketAddr, App>>,
 }
 
@@ -61,7 +62,8 @@ impl Worker {
     pub fn new(context: Arc<Context>) -> Arc<Self> {
         let apps = IdleCache::new(context.direction().discovery_idle_timeout);
         let gateway = context.config.inbound.is_gateway().then(|| Named::new(context.outbound.clone()));
-        Arc::new(Self { context, gateway, apps })
+        let profiles = Profiles::new(context.direction().discovery_idle_timeout);
+        Arc::new(Self { context, gateway, profiles, apps })
     }
 
     /// The application's listener at `addr`.

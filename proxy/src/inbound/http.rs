@@ -7,6 +7,7 @@ use super::{
     context::Worker,
     gateway::Gateway,
     metrics::{Events, RouteCounters},
+    profiles::Memo,
 };
 use crate::{
     control::model::{
@@ -46,6 +47,7 @@ pub struct HttpService {
     version: HttpVersion,
     /// The counters under the policy that was in force at the last request.
     class: Mutex<Arc<Class>>,
+    profile: Memo,
     drain: drain::Watch,
 }
 
@@ -76,7 +78,7 @@ impl HttpService {
         drain: drain::Watch,
     ) -> Self {
         let class = Mutex::new(app.class(&client.tls));
-        Self { client_id: client.id_header(), worker, app, client, to, version, class, drain }
+        Self { client_id: client.id_header(), worker, app, client, to, version, class, profile: Memo::default(), drain }
     }
 
     fn class(&self) -> Arc<Class> {
@@ -170,8 +172,13 @@ impl HttpService {
         counters: &Arc<RouteCounters>,
         started: Instant,
     ) -> Result<Response<Body>, Error> {
+        let (worker, is_meshed) = (&self.worker, self.client.id().is_some());
+        let profile = worker.profiles.find(&worker.context, &self.profile, &request, is_meshed).await;
         counters.stats.request();
         counters.requests.incr();
+        if let Some(profile) = &profile {
+            profile.stats.request();
+        }
         let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
         let upload = Upload::of(request.body_mut(), &counters.streams, false);
         let sent = if form.version == Version::HTTP_2 {
@@ -193,8 +200,10 @@ impl HttpService {
                     _ => 502,
                 };
                 let class = classify::Class { is_success: false, grpc_status: None, is_error: false };
-                counters.stats.latency(status, started.elapsed());
-                counters.stats.response(status, class);
+                for stats in [Some(&counters.stats), profile.as_ref().map(|p| &p.stats)].into_iter().flatten() {
+                    stats.latency(status, started.elapsed());
+                    stats.response(status, class);
+                }
                 return Err(failed.error);
             }
         };
@@ -208,8 +217,11 @@ impl HttpService {
             headers::carry_response(&mut response);
         }
         let code = if form.is_grpc { grpc_status(response.headers()) } else { None };
-        let mut tracker = Tracker::new(started, status.as_u16(), Classifier::new(form.is_grpc, status, None), code);
+        let (route_stats, route) = profile.map_or((None, None), |p| (Some(p.stats), p.route));
+        let classifier = Classifier::new(form.is_grpc, status, route);
+        let mut tracker = Tracker::new(started, status.as_u16(), classifier, code);
         tracker.stats = Some(counters.stats.clone());
+        tracker.routes = [route_stats, None];
         tracker.streams = [Some(counters.streams.clone()), Some(counters.responses.clone())];
         tracker.upload = upload;
         tracker.lease = lease;

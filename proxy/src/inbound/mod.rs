@@ -13,6 +13,7 @@ mod tcp;
 
 mod metrics;
 mod notes;
+mod profiles;
 mod rate_limit;
 
 pub use context::Context;

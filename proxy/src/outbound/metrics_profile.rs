@@ -37,9 +37,23 @@ pub struct ProfileStats {
 impl ProfileStats {
     /// Of one route of the profile of `logical`; of its requests that no route matches when there is none.
     pub fn new(registry: &Registry, logical: &str, route: Option<&ProfileRoute>) -> Self {
-        let labels = Labels::new().with("direction", "outbound").with("dst", logical);
-        let labels = route.map_or(labels.clone(), |route| labels.join(&route.labels));
+        let labels = labels("outbound", logical, route);
         let stats = |families| RequestStats::of(registry, families, labels.clone());
         Self { effective: stats(&EFFECTIVE), actual: stats(&ACTUAL) }
     }
+}
+
+/// The same of the requests that come in, which are sent once.
+pub fn route_stats(
+    registry: &Registry,
+    direction: &str,
+    logical: &str,
+    route: Option<&ProfileRoute>,
+) -> Arc<RequestStats> {
+    RequestStats::of(registry, &EFFECTIVE, labels(direction, logical, route))
+}
+
+fn labels(direction: &str, logical: &str, route: Option<&ProfileRoute>) -> Labels {
+    let labels = Labels::new().with("direction", direction).with("dst", logical);
+    route.map_or(labels.clone(), |route| labels.join(&route.labels))
 }

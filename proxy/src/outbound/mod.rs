@@ -28,5 +28,6 @@ mod metrics_plan;
 mod metrics_profile;
 
 pub use context::Context;
+pub use metrics_profile::route_stats;
 pub use named::{Named, NamedDestination};
 pub use serve::serve;

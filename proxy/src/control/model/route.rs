@@ -241,7 +241,7 @@ impl ValueMatch {
 }
 
 impl Condition {
-    fn matches(&self, request: Request<'_>) -> bool {
+    pub fn matches(&self, request: Request<'_>) -> bool {
         match self {
             Self::All(list) => list.iter().all(|c| c.matches(request)),
             Self::Any(list) => list.iter().any(|c| c.matches(request)),
