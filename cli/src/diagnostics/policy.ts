@@ -11,12 +11,13 @@ import type { Client } from '@tulle/client';
 import { parseValues } from '@tulle/control-plane/injector/values-layers.ts';
 import { stringify } from 'yaml';
 import { type GlobalOptions, withClient } from '../globals.ts';
-import { readableJson, withControlPlane } from '../mesh/control-plane-rpc.ts';
+import { firstOf, readableJson, withControlPlane } from '../mesh/control-plane-rpc.ts';
 import { outputFormat } from '../output/documents.ts';
 import type { AskOptions } from './endpoints.ts';
 
 const POLICY_PORT = 8090;
 
+/** Asks as proxies do, by a stream that stays open: an answer that ends at once may be lost with the port-forward's end. */
 export async function printPolicy(
   word: string,
   portText: string,
@@ -39,7 +40,7 @@ export async function printPolicy(
       const key = target.kind === 'pod' ? 'pod' : 'external_workload';
       const workload = JSON.stringify({ ns: namespace, [key]: target.name });
       return withControlPlane(client, InboundServerPolicies, asked, async (rpc, signal) =>
-        inboundJson(await rpc.getPort({ workload, port }, { signal })),
+        inboundJson(await firstOf(rpc.watchPort({ workload, port }, { signal }))),
       );
     }
     const authority = `${target.name}.${namespace}.svc.${await clusterDomain(client, globals)}:${port}`;
@@ -48,7 +49,7 @@ export async function printPolicy(
       target: { case: 'authority' as const, value: authority },
     };
     return withControlPlane(client, OutboundPolicies, asked, async (rpc, signal) =>
-      outboundJson(await rpc.get(spec, { signal })),
+      outboundJson(await firstOf(rpc.watch(spec, { signal }))),
     );
   });
   process.stdout.write(
