@@ -86,12 +86,31 @@ impl<P: Peer> Balancer<P> {
     /// Whether a request would find an endpoint, as far as is known.
     pub fn is_available(&self) -> bool {
         if !self.pool.is_failing() {
-            return true;
+            return !self.lock().is_empty();
         }
         // Whoever could go elsewhere would, so that this is how a backend comes back.
         let now = Instant::now();
         let members = self.lock().clone();
         members.iter().filter(|m| m.is_worth_trying(now)).count() > 0
+    }
+
+    /// Whether there are no endpoints and nobody has waited in vain for one.
+    pub fn is_pending(&self) -> bool {
+        !self.pool.is_failing() && self.lock().is_empty()
+    }
+
+    /// Waits until there is an endpoint, for as long as requests do.
+    pub async fn wait_for_endpoints(&self) {
+        let arrival = async {
+            loop {
+                let changed = self.pool.changed.notified();
+                if self.is_available() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(self.settings().failfast, arrival).await;
     }
 
     /// Chooses an endpoint; waits until the failfast time after `since` if none can be tried. With a key, and where the

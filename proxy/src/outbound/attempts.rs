@@ -33,6 +33,19 @@ use tokio::time::Instant;
 /// A server that asks to be spared for longer gets no retry: the application learns of it sooner.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
+/// What an attempt is made with, besides its request.
+struct Attempt<'a> {
+    bound: Option<Bound>,
+    limits: Limits,
+    /// Whether a gRPC response has to be looked into.
+    is_peeked: bool,
+    /// None where nothing of the body is kept.
+    tape: Option<&'a Tape>,
+    is_first: bool,
+    /// The endpoint that answered the one before.
+    failed: Option<SocketAddr>,
+}
+
 /// What came of an attempt, and what is known of it before the response goes on.
 struct Outcome<'a> {
     result: Result<Answered<'a>, Error>,
@@ -79,9 +92,8 @@ impl<'a> Exchange<'a> {
             let headers = again.as_ref().and_then(|_| retry?.timeout);
             let limits = Limits { headers, ..limits };
             let is_peeked = self.is_grpc && (budget.is_some() || retry.is_some_and(|r| !r.grpc_codes.is_empty()));
-            let tape_of_first = tape.as_ref().filter(|_| done == 0);
-            let outcome =
-                self.attempt(plan, bound, limits, is_peeked, request, upgrade.as_mut(), tape_of_first, failed).await;
+            let attempt = Attempt { bound, limits, is_peeked, tape: tape.as_ref(), is_first: done == 0, failed };
+            let outcome = self.attempt(plan, attempt, request, upgrade.as_mut()).await;
             failed = outcome.result.as_ref().ok().map(|answered| answered.endpoint);
 
             let is_failure = match (retry, budget) {
@@ -136,22 +148,18 @@ impl<'a> Exchange<'a> {
     }
 
     /// One attempt, to the session's endpoint or to one that is chosen for it.
-    #[allow(clippy::too_many_arguments, reason = "all of it is one attempt's")]
     async fn attempt(
         &self,
         plan: &'a Plan,
-        bound: Option<Bound>,
-        limits: Limits,
-        is_peeked: bool,
+        attempt: Attempt<'_>,
         mut request: Box<Request<Body>>,
         upgrade: Option<&mut Upgrade>,
-        tape: Option<&Tape>,
-        failed: Option<SocketAddr>,
     ) -> Outcome<'a> {
+        let Attempt { bound, limits, is_peeked, tape, is_first, failed } = attempt;
         let found = bound.filter(|_| plan.session.is_some()).and_then(|b| Session::find(b, self.rule.backends.iter()));
         let (backend, picked): (_, Option<Picked<HttpEndpoint>>) = match found {
             Some((backend, picked)) => (backend, Some(picked)),
-            None => match self.rule.backends.choose() {
+            None => match self.choose().await {
                 // What has just failed is not the place to try again, however quick it is to fail.
                 Some(backend) if backend.hash.is_none() => {
                     (backend, failed.and_then(|endpoint| backend.to.pick_other(endpoint)))
@@ -163,7 +171,7 @@ impl<'a> Exchange<'a> {
         if let Err(error) = filters::apply_request(&backend.filters, &mut request, self.found.prefix_len) {
             return error.into();
         }
-        for mirror in backend.mirrors.iter().filter(|_| tape.is_some()) {
+        for mirror in backend.mirrors.iter().filter(|_| is_first) {
             mirror.copy(&request, tape, self.asked);
         }
         let mut watchdog = Watchdog::new(limits, self.upload.clone());

@@ -188,7 +188,7 @@ impl<'a> Exchange<'a> {
             return Box::pin(self.run_planned(plan, request, upgrade)).await;
         }
         filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)?;
-        let backend = self.rule.backends.choose().ok_or(Error::NoBackend)?;
+        let backend = self.choose().await.ok_or(Error::NoBackend)?;
         filters::apply_request(&backend.filters, &mut request, self.found.prefix_len)?;
         match self.send(backend, None, request, upgrade.as_mut()).await {
             Ok(answered) => Ok(self.settle(answered)),
@@ -254,43 +254,45 @@ impl<'a> Exchange<'a> {
         response
     }
 
-    /// Sends the request to an endpoint of a backend, and counts that.
-    pub(super) async fn send(
-        &self,
-        backend: &'a HttpBackend,
-        picked: Option<Picked<HttpEndpoint>>,
-        request: Box<Request<Body>>,
-        upgrade: Option<&mut Upgrade>,
-    ) -> Result<Answered<'a>, Error> {
-        backend.requests.incr();
-        if let Some(profile) = &self.rule.profile {
-            profile.actual.request();
+    /// A backend with endpoints, if that is to be had without waiting for longer than endpoints are waited for.
+    pub(super) async fn choose(&self) -> Option<&'a HttpBackend> {
+        let backends = &self.rule.backends;
+        let backend = backends.choose()?;
+        if backends.is_single() || !backend.to.is_pending() {
+            return Some(backend);
         }
-        let started = Instant::now();
-        let answered = self.send_to(backend, picked, request, upgrade).await;
-        if let Err(error) = &answered {
-            self.count_failed_attempt(backend, error, started);
-        }
-        answered
+        // Boxed: what a wait needs should not make every request's task larger.
+        Box::pin(backends.wait()).await;
+        backends.choose()
     }
 
-    /// Sends the request to an endpoint, and to another one as long as none has seen it.
-    async fn send_to(
+    /// Sends the request to an endpoint of a backend, and to another one as long as none has seen it.
+    pub(super) async fn send(
         &self,
         backend: &'a HttpBackend,
         mut picked: Option<Picked<HttpEndpoint>>,
         mut request: Box<Request<Body>>,
         mut upgrade: Option<&mut Upgrade>,
     ) -> Result<Answered<'a>, Error> {
+        let started = Instant::now();
+        backend.requests.incr();
+        if let Some(profile) = &self.rule.profile {
+            profile.actual.request();
+        }
+        let fail = |error: Error| {
+            self.count_failed_attempt(backend, &error, started);
+            Err(error)
+        };
         let mut unseen = 0;
         let key = backend.hash.as_ref().and_then(|hash| hash_key(&hash.source, &request, self.client));
         loop {
             let mut picked = match picked.take() {
                 Some(picked) => picked,
                 None => match backend.to.pick(key, self.started).await {
-                    Ok(picked) => picked.ok_or(Error::NoBackend)?,
-                    Err(PickError::FailFast) => return Err(Error::FailFast),
-                    Err(PickError::Full) => return Err(Error::LoadShed),
+                    Ok(Some(picked)) => picked,
+                    Ok(None) => return fail(Error::NoBackend),
+                    Err(PickError::FailFast) => return fail(Error::FailFast),
+                    Err(PickError::Full) => return fail(Error::LoadShed),
                 },
             };
             let sent_at = Instant::now();
@@ -323,7 +325,7 @@ impl<'a> Exchange<'a> {
                         }
                         _ => {
                             count_failure(&picked.peer, &failed.error, sent_at);
-                            return Err(failed.error);
+                            return fail(failed.error);
                         }
                     }
                 }

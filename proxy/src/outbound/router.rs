@@ -25,8 +25,10 @@ use crate::{
     transport::detect::HttpVersion,
 };
 use std::{
+    future::{Future, poll_fn},
     net::SocketAddr,
     sync::{Arc, OnceLock},
+    task::Poll,
     time::Instant,
 };
 
@@ -280,6 +282,11 @@ impl<P: Peer> To<P> {
         }
     }
 
+    /// Whether it may yet turn out to have endpoints.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Balancer(balancer) if balancer.is_pending())
+    }
+
     /// A ready endpoint at another address.
     pub fn pick_other(&self, than: SocketAddr) -> Option<Picked<P>> {
         match self {
@@ -310,7 +317,33 @@ impl Available for ConnectionBackend {
     }
 }
 
+impl Choice<HttpBackend> {
+    /// Waits until one of the backends has an endpoint, for as long as requests wait for endpoints.
+    pub async fn wait(&self) {
+        let mut waits: Vec<_> = self
+            .iter()
+            .filter_map(|backend| match &backend.to {
+                To::Balancer(balancer) => Some(Box::pin(balancer.wait_for_endpoints())),
+                To::Forward(_) | To::Nowhere => None,
+            })
+            .collect();
+        poll_fn(|cx| match waits.iter_mut().any(|wait| wait.as_mut().poll(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
 impl<B> Choice<B> {
+    pub fn is_single(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::First(list) => list.len() == 1,
+            Self::Random(list) => list.len() == 1,
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &B> {
         let (first, random): (&[B], &[(B, u64)]) = match self {
             Self::None => (&[], &[]),
@@ -341,6 +374,8 @@ impl<B: Available> Choice<B> {
     pub fn choose(&self) -> Option<&B> {
         match self {
             Self::None => None,
+            // The usual one has no other to give way to.
+            Self::First(list) if list.len() == 1 => list.first(),
             Self::First(list) => list.iter().find(|b| b.is_available()).or_else(|| list.first()),
             Self::Random(list) => {
                 let total = list.last()?.1;
