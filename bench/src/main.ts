@@ -90,7 +90,8 @@ async function policies(): Promise<void> {
   const counted = await countPolicies(join(release, 'tulle-policy'));
   const isJson = process.argv.includes('json');
   if (isJson) process.stdout.write(`${JSON.stringify(counted, null, 2)}\n`);
-  else if ('skipped' in counted) process.stdout.write(`skipped: no instructions can be counted here: ${counted.skipped}\n`);
+  else if ('skipped' in counted)
+    process.stdout.write(`skipped: no instructions can be counted here: ${counted.skipped}\n`);
   else process.stdout.write(renderPolicies(counted.by, counted.costs));
 }
 

@@ -41,7 +41,9 @@ const COUNTERS: Counter[] = [
 ];
 
 /** The costs, or why they cannot be counted on this machine. */
-export async function countPolicies(program: string): Promise<{ by: string; costs: PolicyCost[] } | { skipped: string }> {
+export async function countPolicies(
+  program: string,
+): Promise<{ by: string; costs: PolicyCost[] } | { skipped: string }> {
   const reasons: string[] = [];
   for (const counter of COUNTERS) {
     try {
@@ -73,7 +75,11 @@ async function count({ command: [counter = '', ...args], parse }: Counter, progr
 }
 
 export function renderPolicies(by: string, costs: PolicyCost[]): string {
-  const row = (cells: string[]) => `${cells[0]?.padEnd(24)}${cells.slice(1).map((cell) => cell.padStart(12)).join('')}\n`;
+  const row = (cells: string[]) =>
+    `${cells[0]?.padEnd(24)}${cells
+      .slice(1)
+      .map((cell) => cell.padStart(12))
+      .join('')}\n`;
   const rows = costs.map((cost) => row([cost.case, ...SIZES.map((size) => `${cost.instructions[size]}`)]));
   return `instructions per request, counted by ${by}\n${row(['', ...SIZES.map((size) => `of ${size}`)])}${rows.join('')}`;
 }
