@@ -73,11 +73,13 @@ export const tullePolicy: Category = {
       async run(context) {
         const crd = (await presentDefinitions(context)).get(SERVER_AUTHORIZATION_CRD);
         if (!crd) throw new Skip();
-        const pruning = versionsOf(crd).filter(({ schema }) => !keepsServiceAccounts(schema?.openAPIV3Schema));
+        const pruning = versionsOf(crd).flatMap(({ name, schema }) => {
+          const fields = droppedFields(schema?.openAPIV3Schema);
+          return fields.length ? [`${fields.join(' and ')} (${name})`] : [];
+        });
         if (pruning.length) {
-          const versions = pruning.map(({ name }) => name).join(', ');
           fail(
-            `the definition of another installation drops spec.client.serviceAccounts (${versions}): what stands there authorizes nobody.\nTake ours (${APPLY}), or write the list below meshTLS`,
+            `the definition of another installation drops ${pruning.join(', ')}: what stands there has no effect, and an authorization without clients lets nobody in.\nTake ours (${APPLY}), or write the accounts below meshTLS and the labels in matchLabels`,
           );
         }
       },
@@ -142,7 +144,12 @@ type Definition = KubeObject | CustomResourceDefinition;
 const versionsOf = ({ spec }: Definition): Version[] => (spec?.versions ?? []).filter(({ served }: Version) => served);
 const servedVersions = (crd: Definition): string[] => versionsOf(crd).map(({ name }) => name);
 
-function keepsServiceAccounts(schema: Schema | undefined): boolean {
-  const client = schema?.properties?.spec?.properties?.client;
-  return Boolean(client?.properties?.serviceAccounts ?? client?.['x-kubernetes-preserve-unknown-fields']);
+/** Of the fields that we read beyond Linkerd's schema. */
+function droppedFields(schema: Schema | undefined): string[] {
+  const { client, server } = schema?.properties?.spec?.properties ?? {};
+  const isOpen = (part: Schema | undefined) => part?.['x-kubernetes-preserve-unknown-fields'] === true;
+  return [
+    ...(client?.properties?.serviceAccounts || isOpen(client) ? [] : ['spec.client.serviceAccounts']),
+    ...(isOpen(server?.properties?.selector) || isOpen(server) ? [] : ['labels right in spec.server.selector']),
+  ];
 }

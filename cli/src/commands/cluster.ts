@@ -137,6 +137,7 @@ function sayHowToUse(server: string, kubeconfigPath: string, tookMs: number): vo
   process.stdout.write(
     `${SYMBOLS.success} cluster at ${server} ${colors.dim(`(${(tookMs / 1000).toFixed(1)} s)`)}\n\n` +
       `  export KUBECONFIG=${kubeconfigPath}\n` +
+      '  tulle install --crds | kubectl apply -f -\n' +
       '  tulle install | kubectl apply -f -\n\n',
   );
 }

@@ -38,7 +38,9 @@ interface InstallOptions {
 
 export function register(program: Command): void {
   const command = withGlobalOptions(program.command('install'))
-    .description('Print the manifests of the control plane. Apply them with: tulle install | kubectl apply -f -')
+    .description(
+      'Print the definitions (--crds), then the control plane. Apply each with: tulle install … | kubectl apply -f -',
+    )
     .option('--crds', 'print the custom resource definitions instead; they are to be applied first')
     .option('--enable-smi', 'with --crds: the definitions of the Service Mesh Interface too')
     .option('--ha', 'three replicas, spread over nodes, with resource limits')

@@ -60,7 +60,7 @@ async function readyPod(client: Client, namespace: string): Promise<string> {
   if (!pod) {
     throw new MeshError(
       'NOT_FOUND',
-      `no control plane runs in namespace ${namespace}; install one with: tulle install | kubectl apply -f -`,
+      `no control plane runs in namespace ${namespace}; install one with: tulle install --crds | kubectl apply -f - and tulle install | kubectl apply -f -`,
     );
   }
   return pod.metadata.name;
