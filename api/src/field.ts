@@ -108,7 +108,13 @@ export class Field {
 export function readObject<T>(object: KubeObject, read: (root: Field) => T): T {
   const problems: string[] = [];
   const value = read(new Field('', object, problems));
-  if (problems.length === 0) return value;
+  refuseIfAny(problems);
+  return value;
+}
+
+/** @throws MeshError `INVALID_ARGUMENT` that lists every problem; nothing where there is none. */
+export function refuseIfAny(problems: readonly string[]): void {
+  if (problems.length === 0) return;
   const rest = problems.length - PROBLEMS_MAX;
   const told = problems.slice(0, PROBLEMS_MAX).join('; ');
   throw new MeshError('INVALID_ARGUMENT', rest > 0 ? `${told}; and ${rest} more` : told);

@@ -107,7 +107,7 @@ async function startComponents(
     if (has('status')) status?.run(synced, signal).catch(() => undefined);
     const size = metrics.gauge('workload_index_size', 'Objects and entries of the workload index');
     metrics.collect(() => {
-      const sizes = { ...state.index.sizes(), ...inboundPolicies.sizes() };
+      const sizes = { ...state.index.sizes(), ...inboundPolicies.sizes(), ...outboundPolicies.sizes() };
       for (const [table, entries] of Object.entries(sizes)) size.set(entries, { table });
     });
   }

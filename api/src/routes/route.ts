@@ -1,6 +1,5 @@
 /** What routes of all kinds share: their parents, host names, backends, and how their rules are read. */
-import { Field } from '../field.ts';
-import { MeshError } from '../mesh-error.ts';
+import { Field, refuseIfAny } from '../field.ts';
 import type { ObjectRef } from '../object-ref.ts';
 import { GATEWAY_GROUP, POLICY_GROUP } from '../policy/target-ref.ts';
 
@@ -54,8 +53,6 @@ const HOSTNAMES_MAX = 16;
 export const RULES_MAX = 16;
 const BACKENDS_MAX = 16;
 const DNS_BYTES_MAX = 253;
-/** Problems that one message lists; the rest is counted. */
-const PROBLEMS_MAX = 20;
 
 const HOSTNAME = /^(?:\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const IPV4 = /^\d+\.\d+\.\d+\.\d+$/;
@@ -228,8 +225,6 @@ export function readSingleRule(spec: Field): void {
 
 /** The object's route when nothing is wrong with it. @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
 export function valid<T>({ route, problems }: Read<T>): T {
-  if (problems.length === 0) return route;
-  const rest = problems.length - PROBLEMS_MAX;
-  const told = problems.slice(0, PROBLEMS_MAX).join('; ');
-  throw new MeshError('INVALID_ARGUMENT', rest > 0 ? `${told}; and ${rest} more` : told);
+  refuseIfAny(problems);
+  return route;
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { type JsonValue, toJson } from '@bufbuild/protobuf';
+import { fromBinary, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { PODS, SERVICES } from '@tulle/api';
+import { EGRESS_NETWORKS, HTTP_ROUTES, type KubeObject, PODS, SERVICES } from '@tulle/api';
 import { ServerSchema } from '@tulle/api/gen/inbound_pb.ts';
-import { OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
+import { type OutboundPolicy, OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
+import { OutboundPolicySchema as OverlaySchema } from '@tulle/api/gen/tulle/overlay_pb.ts';
 import { readStream, startTestControlPlane } from '../testing/control-plane.ts';
 import type { FakeKubernetes } from '../testing/fake-kubernetes.ts';
 import { pod, service } from '../testing/objects.ts';
@@ -119,6 +120,45 @@ test('follows a port of a service from forbidden to open', async (t) => {
     service('web', { clusterIPs: ['10.96.0.7'], ports: [{ port: 81, appProtocol: 'kubernetes.io/h2c' }] }),
   );
   assert.equal((await next()).protocol?.kind.case, 'http2');
+});
+
+test('streams a route that comes, changes and goes, and an EgressNetwork', async (t) => {
+  const withKinds = (kubernetes: FakeKubernetes) => {
+    prepare(kubernetes);
+    kubernetes.serve(HTTP_ROUTES);
+    kubernetes.serve(EGRESS_NETWORKS);
+  };
+  const { outbound, kubernetes } = await startTestControlPlane(t, { components: 'policy', prepare: withKinds });
+  const watch = (ip: string) => {
+    const target = { case: 'addr' as const, value: toTcpAddress(ip, 80) };
+    return readStream(t, (signal) => outbound.watch({ sourceWorkload: BOT, target }, { signal }));
+  };
+  const next = watch('10.96.0.7');
+  const nextOutside = watch('93.184.216.34');
+  const names = (policy: OutboundPolicy) => {
+    const routes = at(toJson(OutboundPolicySchema, policy), 'protocol', 'detect', 'http1', 'routes') as JsonValue[];
+    return routes.map((route) => at(route, 'metadata', 'resource', 'name') ?? at(route, 'metadata', 'default'));
+  };
+  assert.deepEqual(names(await next()), ['http']);
+  assert.deepEqual(names(await nextOutside()), ['egress-fallback']);
+  const parentRefs = [{ group: 'core', kind: 'Service', name: 'web', port: 80 }];
+  const filters = [{ type: 'URLRewrite', urlRewrite: { hostname: 'a.example' } }];
+  const route = (rules: object[]): KubeObject => ({
+    apiVersion: HTTP_ROUTES.apiVersion,
+    kind: HTTP_ROUTES.kind,
+    metadata: { name: 'r', namespace: 'app' },
+    spec: { parentRefs, rules },
+  });
+  kubernetes.put(HTTP_ROUTES, route([{}]));
+  assert.deepEqual(names(await next()), ['r']);
+  kubernetes.put(HTTP_ROUTES, route([{ filters }]));
+  const rewritten = fromBinary(OverlaySchema, toBinary(OutboundPolicySchema, await next()));
+  assert.equal(rewritten.httpRules[0]?.urlRewrite?.host, 'a.example');
+  kubernetes.remove(HTTP_ROUTES, route([]));
+  assert.deepEqual(names(await next()), ['http']);
+  const metadata = { name: 'outside', namespace: 'linkerd-egress' };
+  kubernetes.put(EGRESS_NETWORKS, { metadata, spec: { trafficPolicy: 'Deny' } });
+  assert.deepEqual(names(await nextOutside()), ['http-egress-deny']);
 });
 
 test('forwards to a pod with its identity, and outside without one', async (t) => {
