@@ -11,8 +11,6 @@ export interface SeenCaller {
   clientId?: string;
   /** Whether it came over the mesh's TLS, with or without an identity. */
   isTls: boolean;
-  /** The Server that decided; undefined where a default did. */
-  serverName?: string;
   /** The route that took the requests; undefined where none of its own did. */
   route?: { group: string; kind: string; name: string };
   /** Let in, and by what: `default/all-unauthenticated`, `authorizationpolicy/web`. */
@@ -43,7 +41,6 @@ export function seenCallers(scrapes: readonly ProxyScrape[]): SeenCaller[] {
       const family = isOpen ? { unit: 'connections' as const, isAllowed: true } : FAMILIES[name];
       const port = Number(labels.target_port ?? labels.srv_port);
       if (!family || value === 0 || !port || PROXY_PORTS.has(port) || labels.route_name === 'probe') continue;
-      const isResource = labels.srv_kind === 'server';
       const hasRoute = labels.route_kind !== undefined && labels.route_kind !== 'default' && labels.route_name;
       const caller: SeenCaller = {
         namespace,
@@ -52,7 +49,6 @@ export function seenCallers(scrapes: readonly ProxyScrape[]): SeenCaller[] {
         unit: family.unit,
         ...(labels.client_id ? { clientId: labels.client_id } : {}),
         isTls: labels.tls === 'true',
-        ...(isResource ? { serverName: labels.srv_name ?? '' } : {}),
         ...(hasRoute
           ? { route: { group: labels.route_group ?? '', kind: kindName(labels.route_kind!), name: labels.route_name! } }
           : {}),

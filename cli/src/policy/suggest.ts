@@ -16,8 +16,8 @@ import { belongsTo, listPods } from '../mesh/mesh-pods.ts';
 import { parseResources } from '../mesh/resource.ts';
 import { reportFailed, scrapeOnce } from '../mesh/scrape.ts';
 import { outputFormat, printDocuments } from '../output/documents.ts';
-import { readClusterView } from './cluster-view.ts';
-import { type Suggestion, suggestPolicies } from './suggestion.ts';
+import { type ClusterView, readClusterView } from './cluster-view.ts';
+import { type PortNow, type Suggestion, suggestPolicies } from './suggestion.ts';
 
 export interface SuggestOptions {
   allNamespaces?: boolean;
@@ -30,11 +30,12 @@ export async function suggest(words: string[], globals: GlobalOptions, options: 
     const namespace = options.allNamespaces ? undefined : (globals.namespace ?? client.config.namespace);
     const { scrapes, pods } = await scrapeResources(client, words, namespace);
     const view = await readClusterView(client, globals.linkerdNamespace);
-    const isOpaque = ({ metadata }: Pod, port: number) => {
-      const ref = { kind: 'Pod', namespace: metadata.namespace ?? '', name: metadata.name } as const;
-      return inboundServer(view.inbound, ref, port)?.protocol === 'opaque';
-    };
-    return suggestPolicies({ scrapes, pods, selectors: await workloadSelectors(client, namespace), isOpaque });
+    return suggestPolicies({
+      scrapes,
+      pods,
+      selectors: await workloadSelectors(client, namespace),
+      portOf: portsOf(view),
+    });
   });
   for (const text of leftOut) process.stderr.write(`‼ nothing suggested for ${text}\n`);
   if (suggestions.length === 0) {
@@ -78,6 +79,19 @@ export async function scrapeResources(client: Client, words: readonly string[], 
   const { scrapes, failed } = await scrapeOnce(client, chosen);
   reportFailed(failed);
   return { pods, scrapes: scrapes as ProxyScrape[] };
+}
+
+function portsOf(view: ClusterView) {
+  return ({ metadata }: Pod, port: number): PortNow => {
+    const ref = { kind: 'Pod', namespace: metadata.namespace ?? '', name: metadata.name } as const;
+    const server = inboundServer(view.inbound, ref, port);
+    const routes = [...(server?.httpRoutes ?? []), ...(server?.grpcRoutes ?? [])];
+    return {
+      ...(server && typeof server.source !== 'string' ? { server: server.source.name } : {}),
+      routes: routes.flatMap(({ source }) => (typeof source === 'string' ? [] : [source])),
+      isOpaque: server?.protocol === 'opaque',
+    };
+  };
 }
 
 async function workloadSelectors(client: Client, namespace: string | undefined) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Pod, type ProxyScrape, parseMetricsText } from '@tulle/api';
-import { suggestPolicies } from './suggestion.ts';
+import { type PortNow, suggestPolicies } from './suggestion.ts';
 
 const ID = 'serviceaccount.identity.linkerd.cluster.local';
 
@@ -34,8 +34,8 @@ const http = (port: number, client: string, labels: string, value: number, verdi
   `inbound_http_authz_${verdict}_total{target_port="${port}",tls="${client ? 'true' : 'no_identity'}",${client ? `client_id="${client}",` : ''}${labels}} ${value}\n`;
 const tcp = (...args: Parameters<typeof http>) => http(...args).replace('inbound_http', 'inbound_tcp');
 
-const suggest = (scrapes: ProxyScrape[], pods: Pod[]) =>
-  suggestPolicies({ scrapes, pods, selectors: new Map(), isOpaque: (_pod, port) => port === 5432 });
+const suggest = (scrapes: ProxyScrape[], pods: Pod[], now: Partial<PortNow> = {}) =>
+  suggestPolicies({ scrapes, pods, selectors: new Map(), portOf: () => ({ routes: [], isOpaque: false, ...now }) });
 const kinds = (of: ReturnType<typeof suggest>) =>
   of.suggestions.map(({ object }) => `${object.kind} ${object.metadata.name}`);
 
@@ -86,6 +86,7 @@ test('a Server that is there is used, and a route gets its own callers', () => {
       ),
     ],
     [pod('web-1', [{ containerPort: 8080 }])],
+    { server: 'web-http', routes: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'api' }] },
   );
   assert.deepEqual(kinds(found), ['MeshTLSAuthentication api-callers', 'AuthorizationPolicy api-callers']);
   assert.deepEqual(found.suggestions[1]!.object.spec.targetRef, {
@@ -96,7 +97,17 @@ test('a Server that is there is used, and a route gets its own callers', () => {
   assert.match(found.suggestions[0]!.notes.join('\n'), /Refused until now: ServiceAccount shop\/mob, 2 requests/);
 });
 
-test('a port that is opaque stays so, and a silent open connection counts; an identity that is no ServiceAccount is named as it is', () => {
+test('a Server and a route that are gone are not relied upon', () => {
+  const route = 'route_group="gateway.networking.k8s.io",route_kind="HTTPRoute",route_name="api"';
+  const found = suggest(
+    [scrape('web-1', http(8080, `bot.shop.${ID}`, `${ofServer},${route}`, 3))],
+    [pod('web-1', [{ containerPort: 8080 }])],
+  );
+  assert.deepEqual(kinds(found).at(-1), 'Server web-8080');
+  assert.equal(found.suggestions[1]!.object.spec.targetRef.kind, 'Server');
+});
+
+test('a port that is opaque stays so, an open connection counts, and any identity is named as it is', () => {
   const found = suggest(
     [
       scrape(
@@ -105,6 +116,7 @@ test('a port that is opaque stays so, and a silent open connection counts; an id
       ),
     ],
     [pod('db-1', [])],
+    { isOpaque: true },
   );
   assert.deepEqual(kinds(found).at(-1), 'Server db-5432');
   assert.deepEqual(found.suggestions.at(-1)!.object.spec, {

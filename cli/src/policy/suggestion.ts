@@ -16,8 +16,17 @@ export interface SuggestInput {
   pods: readonly Pod[];
   /** Labels that select the pods of a workload, by `namespace/kind/name`; pods of others are selected by their own labels. */
   selectors: ReadonlyMap<string, Readonly<Record<string, string>>>;
-  /** Whether proxies take the port's connections as bytes now; a Server must not change that. */
-  isOpaque(pod: Pod, port: number): boolean;
+  /** What decides on the port now: metrics may tell of what is gone. */
+  portOf(pod: Pod, port: number): PortNow;
+}
+
+export interface PortNow {
+  /** The Server of the port. */
+  server?: string;
+  /** Its routes. */
+  routes: readonly { group: string; kind: string; name: string }[];
+  /** Whether proxies take its connections as bytes; a new Server must not change that. */
+  isOpaque: boolean;
 }
 
 const POLICY = 'policy.linkerd.io';
@@ -33,7 +42,7 @@ export interface Suggestions {
   leftOut: string[];
 }
 
-export function suggestPolicies({ scrapes, pods, selectors, isOpaque }: SuggestInput): Suggestions {
+export function suggestPolicies({ scrapes, pods, selectors, portOf }: SuggestInput): Suggestions {
   const workloads = new Map(scrapes.map(({ namespace, pod, workload }) => [`${namespace}/${pod}`, workload]));
   const podOf = new Map(pods.map((pod) => [`${pod.metadata.namespace}/${pod.metadata.name}`, pod]));
   const placeOf = ({ namespace, pod, port }: SeenCaller) => {
@@ -51,7 +60,7 @@ export function suggestPolicies({ scrapes, pods, selectors, isOpaque }: SuggestI
     }
     const labels = selectors.get(`${namespace}/${kind}/${name}`) ?? lastingLabels(pod);
     const at = { namespace, workload: name, port: Number(port), pod, labels, callers };
-    all.suggestions.push(...suggestForPort({ ...at, isOpaque: isOpaque(pod, at.port) }));
+    all.suggestions.push(...suggestForPort({ ...at, now: portOf(pod, at.port) }));
   }
   return all;
 }
@@ -63,24 +72,24 @@ interface PortInput {
   pod: Pod;
   labels: Readonly<Record<string, string>>;
   callers: readonly SeenCaller[];
-  isOpaque: boolean;
+  now: PortNow;
 }
 
 function suggestForPort(input: PortInput): Suggestion[] {
-  const { namespace, workload, port, pod, labels, callers, isOpaque } = input;
+  const { namespace, workload, port, pod, labels, callers, now } = input;
   const named = portName(pod, port) ?? String(port);
-  const existing = callers.find(({ serverName }) => serverName !== undefined)?.serverName;
-  const serverName = existing ?? nameOf(workload, named);
+  const serverName = now.server ?? nameOf(workload, named);
   const byTarget = new Map<string, SeenCaller[]>();
   for (const caller of callers) {
     if (caller.clientId === undefined || caller.allowed === 0) continue;
-    const { group = POLICY, kind = 'Server', name = serverName } = caller.route ?? {};
+    const target = now.routes.find((one) => isSameRoute(one, caller.route));
+    const { group, kind, name } = target ?? { group: POLICY, kind: 'Server', name: serverName };
     const key = JSON.stringify({ group, kind, name });
     byTarget.set(key, [...(byTarget.get(key) ?? []), caller]);
   }
   const suggestions = [...byTarget].flatMap(([key, ofTarget]) => authorizations(namespace, JSON.parse(key), ofTarget));
   const notes = notesOf(port, callers);
-  if (existing !== undefined) {
+  if (now.server !== undefined) {
     suggestions[0]!.notes.unshift(...notes);
     return suggestions;
   }
@@ -91,11 +100,15 @@ function suggestForPort(input: PortInput): Suggestion[] {
     spec: {
       podSelector: { matchLabels: { ...labels } },
       port: portName(pod, port) ?? port,
-      proxyProtocol: isOpaque ? 'opaque' : 'unknown',
+      proxyProtocol: now.isOpaque ? 'opaque' : 'unknown',
     },
   };
   const closing = `Closes port ${named} of ${workload} to everybody but those above.`;
   return [...suggestions, { notes: [closing, ...notes], object: server }];
+}
+
+function isSameRoute(a: PortNow['routes'][number], b: SeenCaller['route']): boolean {
+  return b !== undefined && a.group === b.group && a.kind === b.kind && a.name === b.name;
 }
 
 /** Who would be refused. */
