@@ -9,6 +9,7 @@ mod balancing;
 mod breakers;
 mod control_plane;
 mod edges;
+mod egress;
 mod features;
 mod filters;
 mod gateway;
