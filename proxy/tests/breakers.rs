@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use linkerd2_proxy_api::{
     destination as dst,
-    outbound::{self, FailureAccrual, failure_accrual},
+    outbound::{self, FailureAccrual, failure_accrual, http_route},
 };
 use std::{
     net::SocketAddr,
@@ -41,13 +41,21 @@ struct Service {
 }
 
 async fn service(replicas: usize, policy: outbound::OutboundPolicy, settings: &[(&str, &str)]) -> Service {
-    let mut network = Network::new();
+    service_in(&mut Network::new(), replicas, policy, settings).await
+}
+
+async fn service_in(
+    network: &mut Network,
+    replicas: usize,
+    policy: outbound::OutboundPolicy,
+    settings: &[(&str, &str)],
+) -> Service {
     let control = ControlPlane::start().await;
     let to = SERVICE.parse().unwrap();
     control.set_policy(to, Ok(policy));
     let mut all = Vec::new();
     for _ in 0..replicas {
-        all.push(Replica::start(&mut network).await);
+        all.push(Replica::start(network).await);
     }
     control.set_endpoints(PATH, all.iter().map(|replica| plain(replica.addr)).collect());
     let client = network.add_pod().await;
@@ -162,6 +170,36 @@ fn an_endpoint_that_asks_to_be_spared_is_where_the_policy_says_so() {
         let (client, to) = (service.client.clone(), service.to);
         service.proxy.wait_for("the endpoint", async |_| ask_times(&client, to, 1).await[0].status == 200).await;
         assert!((1_900..4_000).contains(&ejected.elapsed().as_millis()), "{:?}", ejected.elapsed());
+    });
+}
+
+#[test]
+fn an_endpoint_that_does_not_answer_in_time_or_breaks_off_has_failed() {
+    isolated!(|| async {
+        let rule = http_route::Rule {
+            timeouts: Some(linkerd2_proxy_api::http_route::Timeouts { request: policy::ms(100), ..Default::default() }),
+            ..policy::http_rule(PATH)
+        };
+        let mut policy = policy::detected(PATH, rule);
+        policy::set_breakers(&mut policy, consecutive(2, 60_000));
+        let slow = Behaviour { delay: Duration::from_secs(5), ..Behaviour::default() };
+        let broken = Behaviour { breaks: true, ..Behaviour::default() };
+        let mut network = Network::new();
+        for (behaviour, status) in [(slow, "504"), (broken, "502")] {
+            let settings = [("OUTBOUND_HTTP_FAILFAST_TIMEOUT", "200ms")];
+            let service = service_in(&mut network, 1, policy.clone(), &settings).await;
+            // A connection that was used before may have ended by itself.
+            let headers = vec![("connection", "close".to_owned())];
+            service.replicas[0].set(Behaviour { headers, ..Behaviour::default() });
+            service.ask(1).await;
+            service.replicas[0].take_seen();
+            service.replicas[0].set(behaviour);
+            let answers = service.ask(2).await;
+            assert_eq!(answers.get(status), Some(&2), "{answers:?}");
+            assert_eq!(service.ask(2).await.get("504"), Some(&2));
+            assert_eq!(service.replicas[0].take_seen().len(), 2);
+            assert_eq!(service.endpoints("pending").await, Some(1.0));
+        }
     });
 }
 

@@ -73,11 +73,15 @@ pub fn detected(path: &str, rule: http_route::Rule) -> OutboundPolicy {
 /// The same as `balanced`, with breakers.
 pub fn broken(path: &str, failure_accrual: FailureAccrual) -> OutboundPolicy {
     let mut policy = balanced(path);
+    set_breakers(&mut policy, failure_accrual);
+    policy
+}
+
+pub fn set_breakers(policy: &mut OutboundPolicy, failure_accrual: FailureAccrual) {
     if let Some(Kind::Detect(detect)) = policy.protocol.as_mut().and_then(|p| p.kind.as_mut()) {
         detect.http1.as_mut().unwrap().failure_accrual = Some(failure_accrual);
         detect.http2.as_mut().unwrap().failure_accrual = Some(failure_accrual);
     }
-    policy
 }
 
 pub fn backoff(min_ms: i32, max_ms: i32) -> Option<ExponentialBackoff> {

@@ -8,7 +8,6 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     collections::HashMap,
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -35,6 +34,8 @@ pub struct Behaviour {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub delay: Duration,
+    /// Closes the connection instead of an answer.
+    pub breaks: bool,
 }
 
 struct State {
@@ -52,7 +53,7 @@ pub struct Answer {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { status: 200, headers: Vec::new(), delay: Duration::ZERO }
+        Self { status: 200, headers: Vec::new(), delay: Duration::ZERO, breaks: false }
     }
 }
 
@@ -106,13 +107,16 @@ async fn answer(
     addr: SocketAddr,
     state: Arc<Mutex<State>>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Full<Bytes>>, &'static str> {
     let behaviour = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.push(request.headers().clone());
         state.behaviour.clone()
     };
     tokio::time::sleep(behaviour.delay).await;
+    if behaviour.breaks {
+        return Err("broken");
+    }
     let mut response = Response::builder().status(behaviour.status);
     for (name, value) in behaviour.headers {
         response = response.header(name, value);
