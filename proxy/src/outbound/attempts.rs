@@ -19,6 +19,7 @@ use crate::{
         timeouts::{Limits, TimedOut, Watchdog},
         upgrade::Upgrade,
     },
+    metrics::Counter,
 };
 use http::{HeaderMap, Request, Response};
 use std::{
@@ -119,7 +120,7 @@ impl<'a> Exchange<'a> {
             if let Some(budgeted) = budget
                 && !budgeted.budget.withdraw()
             {
-                budgeted.skipped.incr();
+                budgeted.skipped.iter().for_each(Counter::incr);
                 return self.settle_planned(plan, bound, outcome);
             }
             let Some(wait) = wait(retry, done, &outcome) else {

@@ -23,6 +23,8 @@ static GRPC_LIMIT: Family =
     Family::counter("outbound_grpc_route_retry_limit_exceeded_total", "Retries not sent because of the limit.");
 static PROFILE_RETRYABLE: Family =
     Family::counter("route_retryable_total", "Responses of a ServiceProfile's route that could have been retried.");
+static PROFILE_SKIPPED: Family =
+    Family::counter("route_actual_retry_skipped_total", "Retries of a ServiceProfile's route that were not sent.");
 static HTTP_MIRRORS: Family =
     Family::counter("outbound_http_route_mirrors_total", "Copies of requests, by what became of them.");
 static GRPC_MIRRORS: Family =
@@ -50,10 +52,12 @@ impl RetryStats {
 }
 
 /// Retries of a ServiceProfile's route for which the budget had nothing.
-pub fn profile_skipped(registry: &Registry, logical: &str, route: Option<&ProfileRoute>) -> Counter {
+pub fn profile_skipped(registry: &Registry, logical: &str, route: Option<&ProfileRoute>) -> [Counter; 2] {
     let labels = Labels::new().with("direction", "outbound").with("dst", logical);
     let labels = route.map_or(labels.clone(), |route| labels.join(&route.labels));
-    registry.counter(&PROFILE_RETRYABLE, labels.with("skipped", "no_budget"))
+    // Dashboards know it by either name.
+    let labels = labels.with("skipped", "no_budget");
+    [&PROFILE_RETRYABLE, &PROFILE_SKIPPED].map(|family| registry.counter(family, labels.clone()))
 }
 
 /// `outbound_*_route_mirrors_total` by `result`.

@@ -54,7 +54,7 @@ pub struct Plan {
 pub struct BudgetedRetry {
     pub budget: Arc<Budget>,
     /// Responses that would have been retried.
-    pub skipped: Counter,
+    pub skipped: [Counter; 2],
 }
 
 /// What one request is given.
