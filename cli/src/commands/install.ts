@@ -42,7 +42,6 @@ export function register(program: Command): void {
       'Print the definitions (--crds), then the control plane. Apply each with: tulle install … | kubectl apply -f -',
     )
     .option('--crds', 'print the custom resource definitions instead; they are to be applied first')
-    .option('--enable-smi', 'with --crds: the definitions of the Service Mesh Interface too')
     .option('--ha', 'three replicas, spread over nodes, with resource limits')
     .option('--ignore-cluster', 'do not look at the cluster for what is installed already and what it supports')
     .option('--identity-trust-anchors-file <file>', 'PEM file with the trust anchors')
@@ -59,7 +58,6 @@ export function register(program: Command): void {
 async function install(globals: GlobalOptions, options: InstallOptions): Promise<string> {
   const format = outputFormat(options.output, ['yaml', 'json']);
   if (options.crds) return printDocuments(await installCrds(globals, options), format);
-  if (options.enableSmi) throw new MeshError('INVALID_ARGUMENT', '--enable-smi: goes with --crds');
   const { values, overrides } = valuesFrom(options as Record<string, unknown>, INSTALL_FLAGS);
   const namespace = globals.linkerdNamespace;
   const found = options.ignoreCluster ? {} : await lookAtCluster(globals, namespace);

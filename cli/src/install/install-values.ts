@@ -16,6 +16,8 @@ interface FlagSpec {
   path: string;
   what: string;
   parse?: (raw: string) => unknown;
+  /** What a flag without `<…>` sets; true when not given. */
+  value?: unknown;
 }
 
 /** Flags that are a short way to say `--set path=value`. Without `<…>` they set true. */
@@ -63,6 +65,13 @@ export const PROXY_FLAGS: readonly FlagSpec[] = [
 
 export const INSTALL_FLAGS: readonly FlagSpec[] = [
   ...PROXY_FLAGS,
+  { flag: '--enable-smi', path: 'enableSmi', what: 'read the Service Mesh Interface; with --crds: its definitions too' },
+  {
+    flag: '--disable-h2-upgrade',
+    path: 'enableH2Upgrade',
+    what: 'carry HTTP/1 between proxies as it is',
+    value: false,
+  },
   { flag: '--control-plane-image <name>', path: 'controllerImage', what: "the control plane's image" },
   { flag: '--control-plane-version <tag>', path: 'linkerdVersion', what: 'tag of all images' },
   {
@@ -78,6 +87,11 @@ export const INSTALL_FLAGS: readonly FlagSpec[] = [
     path: 'controllerGID',
     what: 'group that the control plane runs as',
     parse: Number,
+  },
+  {
+    flag: '--enable-smi',
+    path: 'enableSmi',
+    what: 'take resources of the Service Mesh Interface; with --crds: print their definitions too',
   },
   { flag: '--cluster-domain <name>', path: 'clusterDomain', what: "the cluster's DNS domain" },
   {
@@ -119,9 +133,11 @@ export function valuesFrom(
   for (const text of (options.set as string[]) ?? []) layers.push(...parseSet(text, scalar));
   for (const text of (options.setString as string[]) ?? []) layers.push(...parseSet(text, (raw) => raw));
   for (const text of (options.setFile as string[]) ?? []) layers.push(...parseSet(text, readText));
-  for (const { flag, path, parse } of flags) {
+  for (const { flag, path, parse, value } of flags) {
     const raw = options[optionKey(flag)];
-    if (raw !== undefined) layers.push(nest(path.split('.'), typeof raw === 'string' && parse ? parse(raw) : raw));
+    if (raw === undefined) continue;
+    const given = typeof raw === 'string' ? (parse?.(raw) ?? raw) : (value ?? raw);
+    layers.push(nest(path.split('.'), given));
   }
   const problems: string[] = [];
   let values = defaultValues();

@@ -64,6 +64,7 @@ export interface ProxyValues {
   opaquePorts: string;
   shutdownGracePeriod: string;
   defaultInboundPolicy: string;
+  outboundTransportMode: string;
   livenessProbe: Probe;
   readinessProbe: Probe;
   startupProbe: Probe & { periodSeconds: number; failureThreshold: number };
@@ -126,10 +127,16 @@ export interface Values {
   podAnnotations: Record<string, string>;
   commonLabels: Record<string, string>;
   disableIPv6: boolean;
+  enableSmi: boolean;
   webhookFailurePolicy: string;
   proxyInjector: WebhookValues & { timeoutSeconds: number; objectSelector: Record<string, unknown> };
   policyValidator: WebhookValues;
   profileValidator: WebhookValues;
+  policyController: { probeNetworks: string[]; additionalArgs: string[] };
+  egress: { globalEgressNetworkNamespace: string };
+  enableH2Upgrade: boolean;
+  /** Ours: read TrafficSplits and TrafficTargets of the Service Mesh Interface. */
+  enableSmi: boolean;
   proxy: ProxyValues;
   proxyInit: {
     iptablesMode: string;
@@ -203,6 +210,7 @@ export function defaultValues(): Values {
     podAnnotations: {},
     commonLabels: {},
     disableIPv6: true,
+    enableSmi: false,
     webhookFailurePolicy: 'Ignore',
     proxyInjector: {
       externalSecret: false,
@@ -225,6 +233,10 @@ export function defaultValues(): Values {
     },
     policyValidator: validator(),
     profileValidator: validator(),
+    policyController: { probeNetworks: ['0.0.0.0/0', '::/0'], additionalArgs: [] },
+    egress: { globalEgressNetworkNamespace: 'linkerd-egress' },
+    enableH2Upgrade: true,
+    enableSmi: false,
     proxy: {
       image: { name: 'tulle/proxy', pullPolicy: '', version: '' },
       enableExternalProfiles: false,
@@ -256,6 +268,7 @@ export function defaultValues(): Values {
       opaquePorts: '25,587,3306,4444,5432,6379,9300,11211',
       shutdownGracePeriod: '',
       defaultInboundPolicy: 'all-unauthenticated',
+      outboundTransportMode: 'transport-header',
       livenessProbe: { initialDelaySeconds: 10, timeoutSeconds: 1 },
       readinessProbe: { initialDelaySeconds: 2, timeoutSeconds: 1 },
       startupProbe: { initialDelaySeconds: 0, timeoutSeconds: 1, periodSeconds: 1, failureThreshold: 120 },

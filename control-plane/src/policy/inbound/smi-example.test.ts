@@ -10,7 +10,7 @@ import { evaluateInbound } from './evaluate.ts';
 const PAGE = new URL('../../../../docs/smi.md', import.meta.url);
 
 test('the TrafficTarget of docs/smi.md allows what the page says', () => {
-  const [, block] = /<!-- example: traffic-target -->\n```yaml\n([^]*?)\n```/.exec(readFileSync(PAGE, 'utf8'))!;
+  const [, block] = /<!-- example: traffic-target -->\n```yaml\n([\s\S]*?)\n```/.exec(readFileSync(PAGE, 'utf8'))!;
   const objects = parseAllDocuments(block!).map((document) => document.toJS() as KubeObject);
   const containers = [{ name: 'app', readinessProbe: { httpGet: { path: '/ready', port: 8080 } } }];
   const world = new InboundWorld([pod('emoji', { namespace: 'emojiivoto', containers }), ...objects]);
