@@ -100,8 +100,9 @@ export function trialTable(rows: readonly Row[]): string {
     ]),
   );
   const of = (change: TrialRow['change']) => rows.filter((row) => row.change === change).length;
+  const passed = rows.filter(({ before }) => before.verdict === 'allow').length;
   const summary = [
-    `${of('refused')} of ${rows.length} callers that passed would be refused`,
+    `${of('refused')} of ${passed} callers that pass now would be refused`,
     ...(of('allowed') ? [`${of('allowed')} that were refused would pass`] : []),
     ...(of('depends') ? [`${of('depends')} depend on paths and headers, which metrics do not tell`] : []),
   ];
