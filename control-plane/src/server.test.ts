@@ -98,3 +98,54 @@ test('frees the stream of a client that cancels', async () => {
   await assert.rejects(iterator.next());
   while (!/grpc_server_open_streams\{[^}]*\} 0\n/.test(metrics.render())) await setImmediate();
 });
+
+/** What the server answers to a request as it stands. */
+async function send(baseUrl: string, headers: Record<string, string>, body: Buffer): Promise<Record<string, unknown>> {
+  const session = connectHttp2(baseUrl);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': `/${Destination.typeName}/Get`,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    ...headers,
+  });
+  stream.on('error', () => {});
+  let answer: Record<string, unknown> = {};
+  stream.on('response', (head) => Object.assign(answer, head));
+  stream.on('trailers', (trailers) => Object.assign(answer, trailers));
+  stream.resume();
+  stream.end(body);
+  await once(stream, 'close');
+  session.close();
+  answer = { status: answer[':status'], code: Code[Number(answer['grpc-status'])], message: answer['grpc-message'] };
+  return answer;
+}
+
+function framed(path: string, flags = 0, missing = 0): Buffer {
+  const message = toBinary(GetDestinationSchema, create(GetDestinationSchema, { path }));
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flags);
+  head.writeUInt32BE(message.length + missing, 1);
+  return Buffer.concat([head, message]);
+}
+
+test('answers every request that is none with a status', async () => {
+  const { server, baseUrl, client, metrics } = await start(() => new MeshError('NOT_FOUND', '100 % “none”\n'));
+  await using _ = server;
+  const code = async (headers: Record<string, string>, body: Buffer) => (await send(baseUrl, headers, body)).code;
+  assert.equal((await send(baseUrl, { 'content-type': 'text/plain' }, framed('x'))).status, 415);
+  assert.equal(await code({ ':path': '/x/y' }, framed('x')), 'Unimplemented');
+  assert.equal(await code({ ':path': `/${Destination.typeName}/GetProfile` }, framed('x')), 'Unimplemented');
+  assert.equal(await code({}, Buffer.alloc(0)), 'Unimplemented');
+  assert.equal(await code({}, framed('x', 1)), 'Unimplemented');
+  assert.equal(await code({}, framed('x', 0, 1)), 'InvalidArgument');
+  assert.equal(await code({}, Buffer.concat([framed('x'), framed('x')])), 'Unimplemented');
+  assert.equal(await code({}, Buffer.from([0, 0, 0, 0, 1, 0xff])), 'InvalidArgument');
+  assert.equal(await code({}, framed('x'.repeat(300_000))), 'ResourceExhausted');
+  assert.equal(await code({ 'grpc-timeout': '1x' }, framed('x')), 'InvalidArgument');
+  assert.equal(await code({ 'grpc-timeout': '1m' }, framed('x')), 'DeadlineExceeded');
+  await assert.rejects(async () => {
+    for await (const _ of client.get({ path: 'fail' }));
+  }, /100 % “none”\n/);
+  assert.match(metrics.render(), /grpc_server_open_streams\{[^}]*\} 0\n/);
+});

@@ -4,24 +4,23 @@
  */
 import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { Code, ConnectError, type ConnectRouter, type Interceptor } from '@connectrpc/connect';
-import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { Code, ConnectError } from '@connectrpc/connect';
 import { MeshError, type MeshErrorCode } from '@tulle/api';
+import { answerCall, type CallObserver, refuseCall } from './grpc/call.ts';
+import { createRouter, type GrpcRouter, type Procedure } from './grpc/router.ts';
 import { listen } from './listen.ts';
 import type { Logger } from './logger.ts';
 import type { MetricRegistry } from './metric-registry.ts';
 
 export interface GrpcServerOptions {
   address: string;
-  routes: (router: ConnectRouter) => void;
+  routes: (router: GrpcRouter) => void;
   metrics: MetricRegistry;
   logger: Logger;
   /** How long clients may take to finish once their streams were told to end. */
   closeGraceMs?: number;
 }
 
-/** Requests are names, a token and a CSR; a service account token is a few KiB at most. */
-const REQUEST_BYTES_MAX = 256 * 1024;
 /** One connection carries the streams of all proxies: they come through this pod's own proxy. Three per destination and proxy. */
 const STREAMS_PER_CONNECTION_MAX = 65_536;
 /** Node refuses streams past its session memory; its default of 10 MB is some thousand streams. */
@@ -29,28 +28,32 @@ const SESSION_MEMORY_MB_MAX = 512;
 /** Proxies that restart together drop all their streams at once; Node's default would close the shared connection. */
 const STREAM_RESET_BURST = 65_536;
 const STREAM_RESETS_PER_SECOND = 4_096;
+/** As gRPC asks for what is not gRPC. */
+const HTTP_UNSUPPORTED_MEDIA_TYPE = 415;
 /** The end of a stream is one small frame; a client that has not read it by then does not read. */
 const CLOSE_GRACE_MS = 2_000;
 
 export async function startGrpcServer(options: GrpcServerOptions): Promise<AsyncDisposable & { port: number }> {
   const stopping = new AbortController();
-  const handler = connectNodeAdapter({
-    routes: options.routes,
-    connect: false,
-    grpcWeb: false,
-    readMaxBytes: REQUEST_BYTES_MAX,
-    shutdownSignal: stopping.signal,
-    interceptors: [watchCalls(options.metrics, options.logger)],
+  const procedures = createRouter(options.routes);
+  const observe = observeCalls(options.metrics, options.logger);
+  const server = createServer({
+    maxSessionMemory: SESSION_MEMORY_MB_MAX,
+    settings: { maxConcurrentStreams: STREAMS_PER_CONNECTION_MAX },
+    streamResetBurst: STREAM_RESET_BURST,
+    streamResetRate: STREAM_RESETS_PER_SECOND,
   });
-  const server = createServer(
-    {
-      maxSessionMemory: SESSION_MEMORY_MB_MAX,
-      settings: { maxConcurrentStreams: STREAMS_PER_CONNECTION_MAX },
-      streamResetBurst: STREAM_RESET_BURST,
-      streamResetRate: STREAM_RESETS_PER_SECOND,
-    },
-    handler,
-  );
+  server.on('stream', (stream, headers) => {
+    stream.on('error', (error) => options.logger.debug({ error: error.message }, 'stream failed'));
+    const isGrpc = headers[':method'] === 'POST' && /^application\/grpc(\+proto)?$/.test(headers['content-type'] ?? '');
+    if (!isGrpc) {
+      stream.respond({ ':status': HTTP_UNSUPPORTED_MEDIA_TYPE }, { endStream: true });
+      return;
+    }
+    const procedure = procedures.get(headers[':path'] ?? '');
+    if (procedure) void answerCall(stream, headers, procedure, stopping.signal, observe(procedure));
+    else refuseCall(stream, new ConnectError(`${headers[':path']} is not served here`, Code.Unimplemented));
+  });
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
@@ -90,51 +93,22 @@ async function close(
 }
 
 /** Counts calls by outcome and turns our errors into gRPC's. */
-function watchCalls(metrics: MetricRegistry, logger: Logger): Interceptor {
+function observeCalls(metrics: MetricRegistry, logger: Logger): (procedure: Procedure) => CallObserver {
   const started = metrics.counter('grpc_server_started_total', 'RPCs started');
   const handled = metrics.counter('grpc_server_handled_total', 'RPCs completed, by status');
   const open = metrics.gauge('grpc_server_open_streams', 'Streams that are open');
-  return (next) => async (request) => {
-    const method = { grpc_service: request.service.typeName, grpc_method: request.method.name };
-    const finish = (cause?: unknown): unknown => {
-      const error = cause === undefined ? undefined : toConnectError(cause);
-      handled.add({ ...method, grpc_code: error ? Code[error.code] : 'OK' });
-      if (error) logCall(logger, method, error);
-      return error;
+  return ({ labels }) => {
+    started.add(labels);
+    open.add(labels, 1);
+    return {
+      toError: toConnectError,
+      ended: (error) => {
+        open.add(labels, -1);
+        handled.add({ ...labels, grpc_code: error ? Code[error.code] : 'OK' });
+        if (error) logCall(logger, labels, error);
+      },
     };
-    started.add(method);
-    try {
-      const response = await next(request);
-      if (!response.stream) {
-        finish();
-        return response;
-      }
-      return { ...response, message: watchStream(response.message, open, method, finish) };
-    } catch (cause) {
-      throw finish(cause);
-    }
   };
-}
-
-async function* watchStream<T>(
-  messages: AsyncIterable<T>,
-  open: { add(labels: Record<string, string>, amount: number): void },
-  method: Record<string, string>,
-  finish: (cause?: unknown) => unknown,
-): AsyncIterable<T> {
-  open.add(method, 1);
-  let isFinished = false;
-  try {
-    yield* messages;
-    isFinished = true;
-    finish();
-  } catch (cause) {
-    isFinished = true;
-    throw finish(cause);
-  } finally {
-    open.add(method, -1);
-    if (!isFinished) finish(new ConnectError('the client went away', Code.Canceled));
-  }
 }
 
 function logCall(logger: Logger, method: Record<string, string>, error: ConnectError): void {

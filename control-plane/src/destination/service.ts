@@ -1,8 +1,8 @@
 /** The destination service: endpoints of Services, and what a destination is. */
 
-import type { ConnectRouter } from '@connectrpc/connect';
 import { type Kind, MeshError, SERVICE_PROFILES, TRAFFIC_SPLITS } from '@tulle/api';
 import { Destination, type GetDestination } from '@tulle/api/gen/destination_pb.ts';
+import type { GrpcRouter } from '../grpc/router.ts';
 import { SharedViews } from '../wire/shared-views.ts';
 import { watchView } from '../wire/watch-view.ts';
 import { parseAuthority } from '../workloads/authority.ts';
@@ -36,11 +36,7 @@ export function watchProfiles(
   return profiles;
 }
 
-export function createDestinationRoutes({
-  state,
-  mesh,
-  profiles,
-}: DestinationOptions): (router: ConnectRouter) => void {
+export function createDestinationRoutes({ state, mesh, profiles }: DestinationOptions): (router: GrpcRouter) => void {
   const sets = new EndpointSets(state.index, mesh);
   state.onChange((topics) => sets.invalidate(topics));
 

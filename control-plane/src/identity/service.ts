@@ -1,9 +1,9 @@
 /** The identity service: certificates for proxies. */
-import type { ConnectRouter } from '@connectrpc/connect';
 import { MeshError } from '@tulle/api';
 import { type CertifyRequest, Identity } from '@tulle/api/gen/identity_pb.ts';
 import type { Client } from '@tulle/client';
 import { createEventRecorder } from '../events.ts';
+import type { GrpcRouter } from '../grpc/router.ts';
 import type { Logger } from '../logger.ts';
 import type { MetricRegistry } from '../metric-registry.ts';
 import { CertificateAuthority } from './authority.ts';
@@ -23,7 +23,7 @@ export interface IdentityOptions {
 }
 
 export interface IdentityService {
-  routes: (router: ConnectRouter) => void;
+  routes: (router: GrpcRouter) => void;
   isReady: () => boolean;
 }
 

@@ -1,7 +1,7 @@
 /** The policy services: who may speak to a pod's ports, and what its own connections are to do. */
-import type { ConnectRouter } from '@connectrpc/connect';
 import { InboundServerPolicies } from '@tulle/api/gen/inbound_pb.ts';
 import { OutboundPolicies } from '@tulle/api/gen/outbound_pb.ts';
+import type { GrpcRouter } from '../grpc/router.ts';
 import { onlyChanges, watchView } from '../wire/watch-view.ts';
 import type { ClusterState } from '../workloads/cluster-state.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
@@ -19,7 +19,7 @@ export interface PolicyOptions {
   outbound: { index: OutboundIndex; settings: OutboundSettings };
 }
 
-export function createPolicyRoutes({ state, mesh, inbound, outbound }: PolicyOptions): (router: ConnectRouter) => void {
+export function createPolicyRoutes({ state, mesh, inbound, outbound }: PolicyOptions): (router: GrpcRouter) => void {
   const { index } = state;
   const inboundContext = { workloads: index, policies: inbound.index, mesh, settings: inbound };
 
