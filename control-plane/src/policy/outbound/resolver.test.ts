@@ -135,6 +135,13 @@ test('a route none of whose host names can be read takes no request, and others 
   assert.deepEqual(at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1'), {});
 });
 
+test('a TLSRoute none of whose names can be read takes no connection', () => {
+  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const bad = route('tls', 'bad', [{}], { parents, hostnames: ['10.0.0.1'] });
+  const world = new OutboundWorld([network('outside', undefined), bad]);
+  assert.equal(inForce(world, OUTSIDE), 'tls: tls-egress-deny');
+});
+
 test('a rule with a bad match fails what it could have taken', () => {
   const matches = [{ path: { type: 'RegularExpression', value: '/(' } }];
   const world = new OutboundWorld([WEB, route('http', 'r', [{ matches }, { matches: [{ path: { value: '/ok' } }] }])]);

@@ -13,12 +13,11 @@ import {
 import { type IpNetwork, networkContains, parseIp } from '../../workloads/ip-address.ts';
 import { portProtocol, type Service } from '../../workloads/service.ts';
 import type { WorkloadIndex } from '../../workloads/workload-index.ts';
-import type { BackendContext } from './backends.ts';
-import { connectionRoute, defaultConnectionRoute } from './connection-rules.ts';
-import type { AnyRoute, EgressNetworkSettings, OutboundIndex } from './outbound-index.ts';
-import { type Address, NOT_ALLOWED, type OutboundPolicy, type RoutedPolicy } from './outbound-policy.ts';
-import { defaultGrpcRoute, defaultHttpRoute, grpcRoute, httpRoute, type ParentSettings } from './request-rules.ts';
-import { chooseRoutes, type RouteChoice } from './route-choice.ts';
+import type { EgressNetworkSettings, OutboundIndex } from './outbound-index.ts';
+import type { Address, OutboundPolicy, RoutedPolicy } from './outbound-policy.ts';
+import type { ParentSettings } from './request-rules.ts';
+import { chooseRoutes } from './route-choice.ts';
+import { type RestRoutes, ROUTE_KINDS, routedPolicy } from './routed-policy.ts';
 import type { TopicSet } from './topic-set.ts';
 
 export type OutboundTarget = ({ kind: 'ip' } & Address) | { kind: 'service'; key: string; port: number };
@@ -158,13 +157,10 @@ export class OutboundResolver {
     // Without an address of its own a Service is no parent: clients speak to its pods.
     const attached = service.clusterIps.length > 0 ? this.#index.attached('service', service) : [];
     const portName = service.ports.find((each) => each.port === port)?.name;
-    const choice = chooseRoutes(attached, { namespace, port, portName }, client.namespace, KINDS[declared]);
+    const choice = chooseRoutes(attached, { namespace, port, portName }, client.namespace, ROUTE_KINDS[declared]);
     const context = { workloads: this.#workloads, index: this.#index, parent, topics };
     const settings = this.#parentSettings(objectRef({ metadata: { namespace, name } }, SERVICES), service.traffic);
-    return routedPolicy(context, settings, declared, choice, (routes) => {
-      if (routes.length > 0) return undefined;
-      return { http: 'http', grpc: 'grpc', opaque: 'opaque', tls: 'tls', isForbidden: false };
-    });
+    return routedPolicy(context, settings, declared, choice, OF_SERVICES);
   }
 
   #egressPolicy(
@@ -179,14 +175,11 @@ export class OutboundResolver {
     topics.addRoutes('egress', network.ref);
     const declared = network.opaquePorts.has(port) ? 'opaque' : 'detect';
     const attached = this.#index.attached('egress', network.ref);
-    const choice = chooseRoutes(attached, { namespace, port }, client.namespace, KINDS[declared]);
+    const choice = chooseRoutes(attached, { namespace, port }, client.namespace, ROUTE_KINDS[declared]);
     const parent = { kind: 'EgressNetwork', namespace, name, port } as const;
     const context = { workloads: this.#workloads, index: this.#index, parent, address, topics };
     const settings = this.#parentSettings(network.ref, network.traffic);
-    const verdict = network.trafficPolicy === 'Allow' ? 'allow' : 'deny';
-    const named = (what: string) => `${what}-egress-${verdict}`;
-    const names = { http: named('http'), grpc: named('grpc'), opaque: named('tcp'), tls: named('tls') };
-    return routedPolicy(context, settings, declared, choice, () => ({ ...names, isForbidden: verdict === 'deny' }));
+    return routedPolicy(context, settings, declared, choice, OF_EGRESS[network.trafficPolicy]);
   }
 
   #parentSettings(ref: ObjectRef, traffic: ParentSettings['traffic']): ParentSettings {
@@ -195,58 +188,19 @@ export class OutboundResolver {
   }
 }
 
-type Declared = 'detect' | 'opaque' | 'http1' | 'http2';
-
-/** The kinds of routes that can be in force on a port of the protocol. */
-const KINDS: Record<Declared, AnyRoute['kind'][]> = {
-  detect: ['grpc', 'http', 'tls', 'tcp'],
-  opaque: ['tcp'],
-  http1: ['http'],
-  http2: ['grpc', 'http'],
+const OF_SERVICES: RestRoutes = {
+  names: { http: 'http', grpc: 'grpc', tls: 'tls', opaque: 'opaque' },
+  isForbidden: false,
+  isAlways: false,
 };
 
-/** Names of the routes that take what no attached route takes. */
-interface DefaultNames {
-  http: string;
-  grpc: string;
-  opaque: string;
-  tls: string;
-  isForbidden: boolean;
-}
+const OF_EGRESS: Record<EgressNetworkSettings['trafficPolicy'], RestRoutes> = {
+  Allow: egressRest('allow'),
+  Deny: egressRest('deny'),
+};
 
-/** `defaults` says, for the routes of a kind that are in force, whether one that takes the rest follows them. */
-function routedPolicy(
-  context: BackendContext,
-  settings: ParentSettings,
-  declared: Declared,
-  { routes, shadowed }: RouteChoice,
-  defaults: (routes: readonly unknown[]) => DefaultNames | undefined,
-): RoutedPolicy {
-  const of = <K extends AnyRoute['kind']>(kind: K) =>
-    routes.filter((one): one is Extract<AnyRoute, { kind: K }> => one.kind === kind);
-  const winner = routes[0]?.kind;
-  const protocol = protocolOf(declared, winner);
-  const failure = (names: DefaultNames) => (names.isForbidden ? NOT_ALLOWED : undefined);
-  const isHttp = protocol === 'detect' || protocol === 'http1' || protocol === 'http2';
-  const http = of('http').map(({ route }) => httpRoute(context, settings, route));
-  const grpc = of('grpc').map(({ route }) => grpcRoute(context, settings, route));
-  const tls = of('tls').map(({ route }) => connectionRoute(context, route));
-  const opaque = of('tcp').map(({ route }) => connectionRoute(context, route));
-  const ofHttp = isHttp ? defaults(http) : undefined;
-  if (ofHttp) http.push(defaultHttpRoute(context, settings, ofHttp.http, failure(ofHttp)));
-  const ofGrpc = protocol === 'grpc' ? defaults(grpc) : undefined;
-  if (ofGrpc) grpc.push(defaultGrpcRoute(context, settings, ofGrpc.grpc, failure(ofGrpc)));
-  const ofTls = protocol === 'tls' ? defaults(tls) : undefined;
-  if (ofTls) tls.push(defaultConnectionRoute(context, ofTls.tls, ofTls.isForbidden));
-  const ofOpaque = protocol === 'opaque' || protocol === 'detect' ? defaults(opaque) : undefined;
-  if (ofOpaque) opaque.push(defaultConnectionRoute(context, ofOpaque.opaque, ofOpaque.isForbidden));
-  const { parent } = context;
-  return { kind: 'routed', parent, protocol, accrual: settings.traffic.accrual, http, grpc, tls, opaque, shadowed };
-}
-
-function protocolOf(declared: Declared, winner: AnyRoute['kind'] | undefined): RoutedPolicy['protocol'] {
-  if (winner === 'grpc') return 'grpc';
-  if (declared !== 'detect') return declared;
-  if (winner === 'tls') return 'tls';
-  return winner === 'tcp' ? 'opaque' : 'detect';
+function egressRest(verdict: 'allow' | 'deny'): RestRoutes {
+  const named = (what: string) => `${what}-egress-${verdict}`;
+  const names = { http: named('http'), grpc: named('grpc'), tls: named('tls'), opaque: named('tcp') };
+  return { names, isForbidden: verdict === 'deny', isAlways: true };
 }
