@@ -138,7 +138,6 @@ function controlPlaneContainer(values: Values, namespace: string): Container {
       `--enable-h2-upgrade=${values.enableH2Upgrade}`,
       `--enable-ipv6=${!values.disableIPv6}`,
       `--enable-smi=${values.enableSmi}`,
-      `--enable-smi=${values.enableSmi}`,
       `--log-level=${values.controllerLogLevel}`,
       `--log-format=${values.controllerLogFormat}`,
       ...values.policyController.additionalArgs,

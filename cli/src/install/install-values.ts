@@ -65,7 +65,6 @@ export const PROXY_FLAGS: readonly FlagSpec[] = [
 
 export const INSTALL_FLAGS: readonly FlagSpec[] = [
   ...PROXY_FLAGS,
-  { flag: '--enable-smi', path: 'enableSmi', what: 'read the Service Mesh Interface; with --crds: its definitions too' },
   {
     flag: '--disable-h2-upgrade',
     path: 'enableH2Upgrade',
@@ -87,11 +86,6 @@ export const INSTALL_FLAGS: readonly FlagSpec[] = [
     path: 'controllerGID',
     what: 'group that the control plane runs as',
     parse: Number,
-  },
-  {
-    flag: '--enable-smi',
-    path: 'enableSmi',
-    what: 'take resources of the Service Mesh Interface; with --crds: print their definitions too',
   },
   { flag: '--cluster-domain <name>', path: 'clusterDomain', what: "the cluster's DNS domain" },
   {

@@ -127,7 +127,6 @@ export interface Values {
   podAnnotations: Record<string, string>;
   commonLabels: Record<string, string>;
   disableIPv6: boolean;
-  enableSmi: boolean;
   webhookFailurePolicy: string;
   proxyInjector: WebhookValues & { timeoutSeconds: number; objectSelector: Record<string, unknown> };
   policyValidator: WebhookValues;
@@ -135,8 +134,6 @@ export interface Values {
   policyController: { probeNetworks: string[]; additionalArgs: string[] };
   egress: { globalEgressNetworkNamespace: string };
   enableH2Upgrade: boolean;
-  /** Ours: read TrafficSplits and TrafficTargets of the Service Mesh Interface. */
-  enableSmi: boolean;
   proxy: ProxyValues;
   proxyInit: {
     iptablesMode: string;
@@ -210,7 +207,6 @@ export function defaultValues(): Values {
     podAnnotations: {},
     commonLabels: {},
     disableIPv6: true,
-    enableSmi: false,
     webhookFailurePolicy: 'Ignore',
     proxyInjector: {
       externalSecret: false,
@@ -236,7 +232,6 @@ export function defaultValues(): Values {
     policyController: { probeNetworks: ['0.0.0.0/0', '::/0'], additionalArgs: [] },
     egress: { globalEgressNetworkNamespace: 'linkerd-egress' },
     enableH2Upgrade: true,
-    enableSmi: false,
     proxy: {
       image: { name: 'tulle/proxy', pullPolicy: '', version: '' },
       enableExternalProfiles: false,
