@@ -137,10 +137,9 @@ function chosen(
   };
 }
 
-function connection(
-  protocol: 'opaque' | 'tls',
-  [route, ...rest]: readonly ConnectionPolicyRoute[],
-): OutboundEvaluation {
+function connection(protocol: 'opaque' | 'tls', found: readonly ConnectionPolicyRoute[]): OutboundEvaluation {
+  // One without a rule takes nothing.
+  const [route, ...rest] = found.filter(({ rules }) => rules.length > 0);
   const rule: ConnectionPolicyRule | undefined = route?.rules[0];
   if (!route || !rule) return { ...NOTHING, outcome: 'not-found', protocol, failure: NO_ROUTE };
   const { refusal } = rule;
