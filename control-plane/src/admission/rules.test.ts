@@ -649,6 +649,15 @@ test('warns of a route of another shape, an authorization of nobody, and a profi
   assert.match(checkProfile(alone).warnings[0]!, /no Service is called web/);
 });
 
+test('warns of annotations of an EgressNetwork that are not read', () => {
+  const annotations = { 'timeout.linkerd.io/request': 'soon' };
+  const network = object(`${POLICY}/v1alpha1`, 'EgressNetwork', ['', { trafficPolicy: 'Allow' }, { annotations }]);
+  assert.match(
+    checkPolicy(POLICY, 'EgressNetwork', network).warnings[0]!,
+    /^not in force: metadata\.annotations\[timeout\.linkerd\.io\/request\]: found "soon"/,
+  );
+});
+
 test('refuses a kind that it has no rules for', () => {
   const { refusal } = checkPolicy(POLICY, 'Surprise', object(`${POLICY}/v1`, 'Surprise', ['', {}]));
   assert.match(refusal!, /Surprise\.policy\.linkerd\.io: found a kind/);

@@ -15,6 +15,7 @@ import { parseGrpcRoute } from '@tulle/api/routes/grpc-route.ts';
 import { parseHttpRoute } from '@tulle/api/routes/http-route.ts';
 import { parseTcpRoute } from '@tulle/api/routes/tcp-route.ts';
 import { parseTlsRoute } from '@tulle/api/routes/tls-route.ts';
+import { parseTrafficAnnotations } from '../workloads/traffic-annotations.ts';
 import { hasParentOfMesh, shapeProblems } from './route-shape.ts';
 
 export interface Verdict {
@@ -66,7 +67,9 @@ const CHECKS: Readonly<Record<string, Check>> = {
   [`${POLICY_GROUP}/MeshTLSAuthentication`]: parsed(parseMeshTLSAuthentication),
   [`${POLICY_GROUP}/NetworkAuthentication`]: parsed(parseNetworkAuthentication),
   [`${POLICY_GROUP}/HTTPLocalRateLimitPolicy`]: parsed(parseHTTPLocalRateLimitPolicy),
-  [`${POLICY_GROUP}/EgressNetwork`]: parsed(parseEgressNetwork),
+  [`${POLICY_GROUP}/EgressNetwork`]: parsed(parseEgressNetwork, ({ annotations }) =>
+    parseTrafficAnnotations(annotations).problems.map((problem) => `not in force: ${problem}`),
+  ),
   [`${POLICY_GROUP}/HTTPRoute`]: parsed(parseHttpRoute),
   [`${GATEWAY_GROUP}/HTTPRoute`]: lenient(parsed(parseHttpRoute)),
   [`${GATEWAY_GROUP}/GRPCRoute`]: lenient(parsed(parseGrpcRoute)),
