@@ -114,6 +114,25 @@ describe('manifests', () => {
       assert.ok(mounts.includes(path), path);
   });
 
+  test('values of policy reach the control plane', () => {
+    const options = {
+      enableSmi: true,
+      disableH2Upgrade: true,
+      set: [
+        'policyController.probeNetworks=[10.0.0.0/8]',
+        'policyController.additionalArgs=[--allow-l5d-request-headers]',
+        'egress.globalEgressNetworkNamespace=egress,proxy.outboundTransportMode=transparent',
+      ],
+    };
+    const [controlPlane] = podOf(manifests(options)).containers;
+    const config = parseConfig(controlPlane!.args!, {});
+    assert.deepEqual(
+      [config.isSmiEnabled, config.isH2UpgradeEnabled, config.allowsL5dRequestHeaders, config.probeNetworks.length],
+      [true, false, true, 1],
+    );
+    assert.equal(config.globalEgressNetworkNamespace, 'egress');
+  });
+
   test('the control plane is meshed by a classic sidecar that asks on loopback', () => {
     const { containers, initContainers = [] } = podOf(manifests());
     assert.deepEqual(

@@ -60,6 +60,9 @@ export function validateValues(values: Values): string[] {
   check('identity.issuer.scheme', values.identity.issuer.scheme, oneOf('linkerd.io/tls', 'kubernetes.io/tls'));
   for (const name of [values.clusterDomain, values.identityTrustDomain]) check('clusterDomain', name, dnsName, true);
   for (const network of values.clusterNetworks.split(',')) check('clusterNetworks', network.trim(), parseCidr);
+  check('proxy.outboundTransportMode', proxy.outboundTransportMode, oneOf('transport-header', 'transparent'));
+  for (const network of values.policyController.probeNetworks)
+    check('policyController.probeNetworks', String(network), parseCidr);
   check('proxy.opaquePorts', proxy.opaquePorts, ports);
   check('proxyInit.ignoreInboundPorts', proxyInit.ignoreInboundPorts, ports);
   check('proxyInit.ignoreOutboundPorts', proxyInit.ignoreOutboundPorts, ports);

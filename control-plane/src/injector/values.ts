@@ -134,6 +134,8 @@ export interface Values {
   policyController: { probeNetworks: string[]; additionalArgs: string[] };
   egress: { globalEgressNetworkNamespace: string };
   enableH2Upgrade: boolean;
+  /** Ours: read TrafficSplits and TrafficTargets of the Service Mesh Interface. */
+  enableSmi: boolean;
   proxy: ProxyValues;
   proxyInit: {
     iptablesMode: string;
@@ -232,6 +234,7 @@ export function defaultValues(): Values {
     policyController: { probeNetworks: ['0.0.0.0/0', '::/0'], additionalArgs: [] },
     egress: { globalEgressNetworkNamespace: 'linkerd-egress' },
     enableH2Upgrade: true,
+    enableSmi: false,
     proxy: {
       image: { name: 'tulle/proxy', pullPolicy: '', version: '' },
       enableExternalProfiles: false,
