@@ -27,7 +27,8 @@ export interface BackendContext {
 
 export function resolveBackend(context: BackendContext, route: ObjectRef, backend: BackendRef): PolicyBackend {
   const { weight, field } = backend;
-  const { target, invalid = backend.invalid } = resolveTarget(context, route, backend);
+  const { target, invalid: unresolved } = resolveTarget(context, route, backend);
+  const invalid = backend.invalid ?? unresolved;
   return { target, weight, field, ...(invalid === undefined ? {} : { invalid }) };
 }
 

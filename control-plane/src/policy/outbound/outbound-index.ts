@@ -66,7 +66,7 @@ export class OutboundIndex {
   readonly #grantsByNamespace = new MultiMap<string, string>();
   #areGrantsServed = false;
 
-  /** @throws MeshError for a grant that cannot be read; it then grants nothing. Everything else has a stand-in. */
+  /** @throws MeshError for a grant that cannot be read, to be deleted then. Everything else has a stand-in. */
   apply({ kind, type, object }: OutboundEvent): ReadonlySet<Topic> {
     const topics = new Set<Topic>();
     const isSet = type === 'set';
@@ -76,8 +76,7 @@ export class OutboundIndex {
         this.#replaceNetwork(key, isSet ? readNetworkSettings(object) : undefined, topics);
         break;
       case 'grant':
-        this.#replaceGrant(key, undefined, topics);
-        if (isSet) this.#replaceGrant(key, parseReferenceGrant(object), topics);
+        this.#replaceGrant(key, isSet ? parseReferenceGrant(object) : undefined, topics);
         break;
       default:
         this.#replaceRoute(key, isSet ? readRoute(kind, object) : undefined, topics);

@@ -209,6 +209,13 @@ test('asks for a grant of a backend elsewhere where the cluster has them, of the
   assert.equal(problem('http', granted({ ...GRANT, metadata: { name: 'g', namespace: 'app' } })), refused);
 });
 
+test('a grant that is changed to what cannot be read grants nothing, and streams hear of it', () => {
+  const world = new OutboundWorld([['grant', GRANT]]);
+  const bad = { ...GRANT, spec: { ...GRANT.spec, to: 'all' } };
+  assert.throws(() => world.set('grant', bad), { code: 'INVALID_ARGUMENT' });
+  assert.deepEqual([...world.delete('grant', bad)], ['grants/data']);
+});
+
 const network = (name: string, networks: object[] | undefined, options: Parameters<typeof egressNetwork>[2] = {}) =>
   egressNetwork(name, { trafficPolicy: 'Deny', ...(networks ? { networks } : {}) }, options);
 
