@@ -34,7 +34,7 @@ pub fn choose<P: Peer>(
     now: Instant,
 ) -> Option<&Arc<Member<P>>> {
     let mut candidates: Vec<_> =
-        members.iter().filter(|m| m.takes_by_key(now)).map(|m| (mix(key ^ m.place), m.load.pending(), m)).collect();
+        members.iter().filter(|m| m.takes_by_key(now)).map(|m| (score(key, m.place), m.load.pending(), m)).collect();
     let pending: u64 = candidates.iter().map(|(_, pending, _)| u64::from(*pending)).sum();
     let limit = limit(load_factor, pending, candidates.len());
     loop {
@@ -45,6 +45,10 @@ pub fn choose<P: Peer>(
             return Some(member);
         }
     }
+}
+
+fn score(key: u64, place: u64) -> u64 {
+    mix(key ^ place)
 }
 
 /// What one of `n` endpoints may have in flight once one more request is.
@@ -63,6 +67,23 @@ mod tests {
         let v4: SocketAddr = "10.0.0.1:80".parse().unwrap();
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:80".parse().unwrap();
         assert_eq!(hash_addr(v4), hash_addr(mapped));
+    }
+
+    #[test]
+    fn keys_are_shared_evenly_and_only_those_of_an_endpoint_that_goes_move() {
+        let all: Vec<u64> = (1..=10).map(|n| hash_addr(SocketAddr::from(([10, 0, 0, n], 8080)))).collect();
+        let place = |of: &[u64], key: u64| of.iter().copied().max_by_key(|place| score(key, *place)).expect("some");
+        let mut counts = std::collections::HashMap::new();
+        for n in 0..10_000 {
+            let key = hash(format!("user-{n}").as_bytes());
+            let own = place(&all, key);
+            *counts.entry(own).or_insert(0) += 1;
+            for gone in &all {
+                let left: Vec<u64> = all.iter().copied().filter(|p| p != gone).collect();
+                assert_eq!(place(&left, key) == own, own != *gone);
+            }
+        }
+        assert!(counts.values().all(|n| (850..1150).contains(n)), "{counts:?}");
     }
 
     #[test]

@@ -24,6 +24,11 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// Balancers with fewer endpoints than this are not worth cleaning.
+const CLEAN_MIN: usize = 64;
+/// How long it is not counted again whether enough endpoints are left: counting goes over all of them.
+const KEEP: Duration = Duration::from_millis(100);
+
 #[derive(Clone)]
 pub struct Settings {
     pub load: outbound::Load,
@@ -42,13 +47,22 @@ pub struct Settings {
 pub struct Pool {
     pub settings: Settings,
     /// The endpoints that any worker has.
-    standings: Mutex<HashMap<SocketAddr, Weak<Standing>>>,
+    standings: Mutex<Standings>,
     /// No endpoint has been ready for the failfast time: fail at once until one is.
     is_failing: AtomicBool,
     waiting: AtomicUsize,
     /// An endpoint has become ready or unready, or the set has changed.
     pub changed: Notify,
     counter: Mutex<Option<tokio::task::AbortHandle>>,
+}
+
+#[derive(Default)]
+struct Standings {
+    by_addr: HashMap<SocketAddr, Weak<Standing>>,
+    /// How many there are when those that are gone are looked for.
+    clean_at: usize,
+    /// Too few endpoints were left; until then that is taken to be so still.
+    kept_until: Option<Instant>,
 }
 
 /// One endpoint as all workers see it.
@@ -106,12 +120,16 @@ impl Pool {
 
     pub fn standing(self: &Arc<Self>, addr: SocketAddr) -> Arc<Standing> {
         let mut standings = lock(&self.standings);
-        if let Some(standing) = standings.get(&addr).and_then(Weak::upgrade) {
+        let Standings { by_addr, clean_at, .. } = &mut *standings;
+        if let Some(standing) = by_addr.get(&addr).and_then(Weak::upgrade) {
             return standing;
         }
-        standings.retain(|_, standing| standing.strong_count() > 0);
+        if by_addr.len() >= *clean_at {
+            by_addr.retain(|_, standing| standing.strong_count() > 0);
+            *clean_at = (2 * by_addr.len()).max(CLEAN_MIN);
+        }
         let standing = Standing::new(self.clone());
-        standings.insert(addr, Arc::downgrade(&standing));
+        by_addr.insert(addr, Arc::downgrade(&standing));
         standing
     }
 
@@ -143,12 +161,22 @@ impl Pool {
 
     /// Takes an endpoint out, unless too few would be left.
     fn eject(&self, standing: &Standing, breaker: &Breaker, ticket: Ticket, now: Instant) -> bool {
+        let min = self.settings.accrual.as_ref().map_or(0, |accrual| accrual.min_ready_endpoints) as usize;
+        if min == 0 {
+            return breaker.eject(ticket, now);
+        }
         // One at a time, or two could each leave just enough.
-        let standings = lock(&self.standings);
-        let others = standings.values().filter_map(Weak::upgrade);
-        let left = others.filter(|other| !std::ptr::eq(&**other, standing) && other.is_usable()).count();
-        let min = self.settings.accrual.as_ref().map_or(0, |accrual| accrual.min_ready_endpoints);
-        left >= min as usize && breaker.eject(ticket, now)
+        let mut standings = lock(&self.standings);
+        if standings.kept_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let others = standings.by_addr.values().filter_map(Weak::upgrade);
+        let left = others.filter(|other| !std::ptr::eq(&**other, standing) && other.is_usable()).take(min).count();
+        if left < min {
+            standings.kept_until = Some(now + KEEP);
+            return false;
+        }
+        breaker.eject(ticket, now)
     }
 }
 
