@@ -9,11 +9,11 @@ import { parseAuthorizationPolicy } from '@tulle/api/policy/authorization-policy
 import { parseServer, type Server } from '@tulle/api/policy/server.ts';
 import { parseServerAuthorization } from '@tulle/api/policy/server-authorization.ts';
 import { parseServiceProfile } from '@tulle/api/service-profile.ts';
-import { parsePod } from '../workloads/pod.ts';
+import { type Pod, parsePod } from '../workloads/pod.ts';
 
 type Objects = Map<string, KubeObject>;
 
-/** Pods that a Server is compared on; in a namespace of more, an overlap on the rest alone is not seen. */
+/** Pods that a Server is compared on; where it selects more, an overlap on the rest alone is not seen. */
 const PODS_COMPARED_MAX = 200;
 const NAMES_TOLD_MAX = 3;
 
@@ -71,12 +71,7 @@ export class Neighbours {
   #server(object: KubeObject): string[] {
     const server = parseServer(object);
     if (server.workloads.kind !== 'Pod') return [];
-    const pods = [...this.#in('/Pod', server.ref.namespace)].map((pod) =>
-      parsePod(pod as Parameters<typeof parsePod>[0]),
-    );
-    const mine = pods
-      .filter(({ labels }) => selectorMatches(server.workloads.selector, labels))
-      .slice(0, PODS_COMPARED_MAX);
+    const mine = this.#podsOf(server);
     return [...this.#in('policy.linkerd.io/Server', server.ref.namespace)].flatMap((other) => {
       if (other.metadata.name === server.ref.name) return [];
       const rival = readOrSkip(() => parseServer(other));
@@ -90,6 +85,16 @@ export class Neighbours {
         `Servers ${first} and ${second} both take ${place}: ${first} wins, for it ${why}, and ${second} has no effect there`,
       ];
     });
+  }
+
+  #podsOf({ workloads, ref }: Server): Pod[] {
+    const pods: Pod[] = [];
+    for (const pod of this.#in('/Pod', ref.namespace)) {
+      if (!selectorMatches(workloads.selector, pod.metadata.labels ?? {})) continue;
+      pods.push(parsePod(pod as Parameters<typeof parsePod>[0]));
+      if (pods.length === PODS_COMPARED_MAX) break;
+    }
+    return pods;
   }
 
   #serverAuthorization(object: KubeObject): string[] {
@@ -180,14 +185,8 @@ const ROUTE_KINDS = [
   'gateway.networking.k8s.io/GRPCRoute',
 ];
 
-interface PodPorts {
-  name: string;
-  labels: Readonly<Record<string, string>>;
-  containerPorts: readonly { name?: string; port: number }[];
-}
-
 /** Where both take a port, in words; undefined where they do not. Two that are written alike do so before there are pods. */
-function sharedPort(a: Server, b: Server, podsOfA: readonly PodPorts[]): string | undefined {
+function sharedPort(a: Server, b: Server, podsOfA: readonly Pod[]): string | undefined {
   for (const pod of podsOfA) {
     if (!selectorMatches(b.workloads.selector, pod.labels)) continue;
     const port = portsOf(a, pod).find((one) => portsOf(b, pod).includes(one));
@@ -197,7 +196,7 @@ function sharedPort(a: Server, b: Server, podsOfA: readonly PodPorts[]): string 
   return isAlike ? `port ${a.port} of the same pods` : undefined;
 }
 
-function portsOf({ port }: Server, { containerPorts }: PodPorts): number[] {
+function portsOf({ port }: Server, { containerPorts }: Pod): number[] {
   return typeof port === 'number' ? [port] : containerPorts.flatMap((one) => (one.name === port ? [one.port] : []));
 }
 

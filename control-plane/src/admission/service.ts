@@ -66,12 +66,24 @@ export function watchNeighbours(state: Pick<ClusterState, 'watch'>, clusterDomai
   const neighbours = new Neighbours(clusterDomain);
   for (const { kind, isOptional } of NEIGHBOURS) {
     const apply = (type: 'set' | 'delete', object: KubeObject) => {
-      neighbours.apply(type, { ...object, apiVersion: kind.apiVersion, kind: kind.kind });
+      const known = kind === PODS ? withPorts(object as Pod) : object;
+      neighbours.apply(type, { ...known, apiVersion: kind.apiVersion, kind: kind.kind });
       return [];
     };
     state.watch(kind, apply, { isOptional });
   }
   return neighbours;
+}
+
+/** What is compared of a pod: its labels and ports. The rest of 5,000 pods would be 60 MB. */
+function withPorts({ metadata, spec }: Pod): KubeObject {
+  const { name, namespace, labels } = metadata;
+  const ports = (container: Container) => ({ ports: container.ports, restartPolicy: container.restartPolicy });
+  const containers = (spec?.containers ?? []).map(ports);
+  return {
+    metadata: { name, namespace, labels },
+    spec: { containers, initContainers: (spec?.initContainers ?? []).map(ports) },
+  };
 }
 
 /** Resolves when both webhooks answer. @throws MeshError when a certificate cannot be loaded or a port is taken. */
