@@ -11,9 +11,13 @@ use http::Request;
 use linkerd2_proxy_api::{
     destination as dst,
     http_types::HttpMethod,
-    outbound::{ExponentialBackoff, OutboundPolicy, grpc_route, http_route},
+    outbound::{ExponentialBackoff, FailureAccrual, OutboundPolicy, failure_accrual, grpc_route, http_route},
 };
 use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 const RETRY: &str = "outbound_http_route_retry";
 const GRPC_RETRY: &str = "outbound_grpc_route_retry";
@@ -199,6 +203,107 @@ fn grpc_codes_are_found_in_head_and_trailers_until_a_message_has_come() {
         app.set([Reply::grpc(&[(0, "a"), (300, "b")], "14"), Reply::grpc(&[], "0")]);
         let answer = service.call("/test.Echo/Echo").await;
         assert_eq!((&answer.body[..], answer.grpc_status(), app.take_seen().len()), ("ab", "14", 1));
+    });
+}
+
+#[test]
+fn a_retry_that_nobody_would_take_is_not_waited_for() {
+    isolated!(|| async {
+        let consecutive =
+            failure_accrual::ConsecutiveFailures { max_failures: 1, backoff: policy::backoff(60_000, 60_000) };
+        let kind = Some(failure_accrual::Kind::ConsecutiveFailures(consecutive));
+        let mut policy = retrying(retry(2));
+        policy::set_breakers(&mut policy, FailureAccrual { kind, ejection: None });
+        let mut service = Service::start(policy).await;
+        let app = service.add_one().await;
+        app.set([Reply::status(500)]);
+        let answer = service.get("/").await;
+        assert!(answer.status == 500 && answer.took < Duration::from_secs(2), "{answer:?}");
+        assert_eq!(app.take_seen().len(), 1);
+        assert_eq!(counts(&service, RETRY).await, [0.0, 0.0, 0.0, 1.0]);
+    });
+}
+
+#[test]
+fn a_stream_that_is_refused_is_sent_again_with_what_was_left_of_its_body() {
+    isolated!(|| async {
+        let mut service = Service::start(retrying(retry(1))).await;
+        let pod = service.network.add_pod().await;
+        let addr = std::net::SocketAddr::new(pod.v4.into(), 8080);
+        pod.start(move |up| async move {
+            let listener = TcpListener::bind(addr).await.unwrap();
+            let _ = up.send(());
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (_, mut refused) = connection.accept().await.unwrap().unwrap();
+            refused.send_reset(h2::Reason::REFUSED_STREAM);
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                tokio::spawn(async move {
+                    let mut body = request.into_body();
+                    let mut all = Vec::new();
+                    while let Some(Ok(data)) = body.data().await {
+                        body.flow_control().release_capacity(data.len()).unwrap();
+                        all.extend_from_slice(&data);
+                    }
+                    let mut response = respond.send_response(http::Response::new(()), false).unwrap();
+                    response.send_data(all.into(), true).unwrap();
+                });
+            }
+        })
+        .await;
+        service.set_endpoints(PATH, [addr]);
+        let answer = service.send(Request::post("http://web/"), "x".repeat(60_000), true).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 60_000));
+    });
+}
+
+#[test]
+fn a_request_goes_on_its_way_before_it_is_whole() {
+    isolated!(|| async {
+        let mut service = Service::start(retrying(retry(2))).await;
+        let app = service.add_one().await;
+        // It answers without having read the request, and then reads it.
+        app.set([Reply { reads_first: false, ..Reply::ok("early") }]);
+        let to = service.to;
+        let answer = service
+            .client
+            .run(move || async move {
+                let mut stream = TcpStream::connect(to).await.unwrap();
+                let head = "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 8\r\n\r\npart";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"0\r\n\r\n") {
+                    assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+                }
+                stream.write_all(b"rest").await.unwrap();
+                String::from_utf8(answer).unwrap()
+            })
+            .await;
+        assert!(answer.contains("early"), "{answer}");
+    });
+}
+
+#[test]
+fn a_request_that_failed_before_it_was_whole_is_not_sent_again() {
+    isolated!(|| async {
+        let mut service = Service::start(retrying(retry(2))).await;
+        let app = service.add_one().await;
+        app.set([Reply { reads_first: false, ..Reply::status(500) }, Reply::ok("again")]);
+        let to = service.to;
+        let answer = service
+            .client
+            .run(move || async move {
+                let mut stream = TcpStream::connect(to).await.unwrap();
+                let head = "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 8\r\n\r\npart";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"\r\n\r\n") {
+                    assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+                }
+                String::from_utf8(answer).unwrap()
+            })
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     });
 }
 

@@ -85,12 +85,12 @@ impl<P: Peer> Balancer<P> {
 
     /// Whether a request would find an endpoint, as far as is known.
     pub fn is_available(&self) -> bool {
-        if !self.pool.is_failing() {
-            return !self.lock().is_empty();
-        }
-        // Whoever could go elsewhere would, so that this is how a backend comes back.
         let now = Instant::now();
         let members = self.lock().clone();
+        if !self.pool.is_failing() {
+            return members.iter().any(|m| m.is_open(now).is_ok());
+        }
+        // Whoever could go elsewhere would, so that this is how a backend comes back.
         members.iter().filter(|m| m.is_worth_trying(now)).count() > 0
     }
 

@@ -144,7 +144,8 @@ impl Http2Client {
                 response.as_mut().poll(cx)
             })
             .await;
-            if let Some(pump) = pump {
+            // A request that was refused is done with; its body can go elsewhere.
+            if let (Some(pump), true) = (pump, early.is_ok()) {
                 tokio::spawn(pump);
             }
             return early.map(|r| r.map(|b| Body::h2_held(b, in_use))).map_err(unsent);

@@ -24,6 +24,8 @@ struct State {
     is_complete: bool,
     is_over: bool,
     waiting: Vec<Listener>,
+    /// What has not been read yet, where whoever read it has given up.
+    rest: Option<Body>,
 }
 
 /// Called with a copy of the body; dropped without where there is none.
@@ -33,6 +35,8 @@ type Listener = Box<dyn FnOnce(Body) + Send>;
 pub struct Taped {
     body: Body,
     tape: Tape,
+    /// At its end, or broken.
+    is_done: bool,
 }
 
 /// Frames that have been read already, and the body that they were read from.
@@ -49,19 +53,39 @@ impl Tape {
         if body.size_hint().lower() > limit as u64 {
             return None;
         }
-        let state =
-            State { data: Vec::new(), trailers: None, len: 0, limit, is_complete, is_over: false, waiting: Vec::new() };
+        let state = State {
+            data: Vec::new(),
+            trailers: None,
+            len: 0,
+            limit,
+            is_complete,
+            is_over: false,
+            waiting: Vec::new(),
+            rest: None,
+        };
         let tape = Self(Arc::new(Mutex::new(state)));
         if !is_complete {
-            *body = Body::taped(Taped { body: std::mem::take(body), tape: tape.clone() });
+            *body = tape.pass(std::mem::take(body));
         }
         Some(tape)
     }
 
-    /// A copy of the body, once all of it has passed and been kept.
+    /// The body again from its beginning, unless not all of it has been kept or somebody is reading it still.
     pub fn replay(&self) -> Option<Body> {
-        let state = self.lock();
-        (state.is_complete && !state.is_over).then(|| state.copy())
+        let mut state = self.lock();
+        match state.is_over {
+            true => None,
+            false if state.is_complete => Some(state.copy()),
+            false => {
+                let rest = state.rest.take()?;
+                let frames = state.data.iter().cloned().map(|data| Ok(Frame::data(data))).collect();
+                Some(Body::held(Held { frames, rest: Some(self.pass(rest)) }))
+            }
+        }
+    }
+
+    fn pass(&self, body: Body) -> Body {
+        Body::taped(Taped { body, tape: self.clone(), is_done: false })
     }
 
     /// Calls `listener` once all of the body has passed, unless it turns out to be too long or breaks off.
@@ -123,9 +147,13 @@ impl Taped {
                 self.tape.lock().keep(frame);
                 frame.is_trailers() || self.body.is_end_stream()
             }
-            Some(Err(_)) => false,
+            Some(Err(_)) => {
+                self.is_done = true;
+                false
+            }
         };
-        if is_end {
+        if is_end && !self.is_done {
+            self.is_done = true;
             self.tape.complete();
         }
         Poll::Ready(frame)
@@ -133,6 +161,14 @@ impl Taped {
 
     pub fn body(&self) -> &Body {
         &self.body
+    }
+}
+
+impl Drop for Taped {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.tape.lock().rest = Some(std::mem::take(&mut self.body));
+        }
     }
 }
 
@@ -223,6 +259,21 @@ mod tests {
         tape.when_complete(Box::new(|_| panic!("not all of it is kept")));
         assert_eq!(&text(unknown).await.0[..], b"abcd");
         assert!(tape.replay().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_rest_to_the_next() {
+        let mut body = frames(vec![data("ab"), data("cd"), trailers()]);
+        let tape = Tape::record(&mut body, 10).unwrap();
+        body.frame().await.unwrap().unwrap();
+        assert!(tape.replay().is_none(), "somebody reads it");
+        drop(body);
+        let mut again = tape.replay().unwrap();
+        again.frame().await.unwrap().unwrap();
+        drop(again);
+        let (all, trailers) = text(tape.replay().unwrap()).await;
+        assert_eq!((&all[..], trailers.is_some()), (&b"abcd"[..], true));
+        assert_eq!(&text(tape.replay().unwrap()).await.0[..], b"abcd");
     }
 
     #[tokio::test]
