@@ -7,6 +7,8 @@
  *   --rounds N  --seconds S  --paced-seconds S  --case TEXT (only cases whose name has it)  --starts N
  *   --policies                 counts instructions of policies instead, see policies.ts
  *   -o json|table
+ *
+ * With `--scale` it measures the control plane instead: see scale.ts.
  */
 import { statSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -101,7 +103,8 @@ try {
     await policies();
     process.exit();
   }
-  if (await enterNamespaces()) {
+  if (process.argv.includes('--scale')) await import('./scale.ts');
+  else if (await enterNamespaces()) {
     await main();
     // All that was started ends with this process, which is the first in its namespaces.
     process.exit();
