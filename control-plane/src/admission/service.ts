@@ -1,6 +1,7 @@
 /** The validating webhooks `linkerd-policy-validator` and `linkerd-sp-validator`: two servers with a certificate each. */
 import { setTimeout as delay } from 'node:timers/promises';
 import {
+  type Container,
   GRPC_ROUTES,
   HTTP_ROUTES,
   type Kind,
@@ -9,6 +10,7 @@ import {
   NETWORK_AUTHENTICATIONS,
   PODS,
   POLICY_HTTP_ROUTES,
+  type Pod,
   SERVERS,
   SERVICE_PROFILES,
 } from '@tulle/api';
