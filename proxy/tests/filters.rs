@@ -201,6 +201,31 @@ fn rewrites_change_host_and_path_and_a_refusal_is_left_out() {
 }
 
 #[test]
+fn responses_of_grpc_are_changed_by_rule_and_backend() {
+    isolated!(|| async {
+        let change = |name: &str| api::ResponseHeaderModifier {
+            set: headers(&[(name, "set"), ("both", name)]),
+            remove: vec!["secret".into()],
+            ..Default::default()
+        };
+        let rule = overlay::HttpRule {
+            response_headers: vec![change("of-rule")],
+            backends: vec![overlay::HttpBackend { response_headers: vec![change("of-backend")], ..Default::default() }],
+            ..Default::default()
+        };
+        let mut service = Service::start_with(policy::grpc(PATH, |_| {}), ours(rule), &[]).await;
+        let app = service.add_one().await;
+        app.set([Reply::grpc(&[(0, "hi")], "0")].map(|mut reply| {
+            reply.headers.push(("secret", "1".into()));
+            reply
+        }));
+        let answer = service.call("/test.Echo/Echo").await;
+        assert_eq!((answer.grpc_status(), answer.header("of-rule"), answer.header("of-backend")), ("0", "set", "set"));
+        assert_eq!((answer.header("both"), answer.headers.contains_key("secret")), ("of-rule", false));
+    });
+}
+
+#[test]
 fn without_the_fields_that_it_stands_for_a_refusal_refuses() {
     isolated!(|| async {
         let mut service = Service::start(with([refusal()], [])).await;
