@@ -2,10 +2,11 @@
 
 use crate::BoxError;
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{Certifier, Config};
 use crate::control::Control;
 use crate::control::client::{Client, Connector};
 use crate::control::identity::{Identity, KeyAndRequest, Renewal};
+use crate::control::spire::Spire;
 use crate::dns::Resolver;
 use crate::drain;
 use crate::metrics::{Registry, process};
@@ -91,15 +92,24 @@ async fn start(config: Arc<Config>, metrics: Registry, admin: Admin, drain: drai
         trust: trust.clone(),
         identity: identity.clone(),
     };
-    let renewal = Renewal {
-        config: config.identity.clone(),
-        client: Client::new("identity", config.identity.service.clone(), connector.clone()),
-        trust,
-        pair: KeyAndRequest::load_or_make(&config.identity)?,
-        publisher,
-        metrics: metrics.clone(),
-    };
-    tokio::spawn(renewal.run());
+    let (local_id, metrics_of) = (identity.local_id().clone(), metrics.clone());
+    match config.identity.certifier.clone() {
+        Certifier::Service(service) => {
+            let renewal = Renewal {
+                client: Client::new("identity", service.addr.clone(), connector.clone()),
+                pair: KeyAndRequest::load_or_make(local_id.as_str(), &service.dir)?,
+                config: service,
+                local_id,
+                trust,
+                publisher,
+                metrics: metrics_of,
+            };
+            tokio::spawn(renewal.run());
+        }
+        Certifier::Spire(config) => {
+            tokio::spawn(Spire { config, local_id, trust, publisher, metrics: metrics_of }.run());
+        }
+    }
     identity.ready().await;
     log::info!(target: "app", "Certified identity {}", identity.local_id());
 

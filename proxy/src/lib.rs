@@ -23,5 +23,6 @@ mod system;
 pub mod tls;
 pub mod transport;
 mod workers;
+mod x509;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 const ASK: &str = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n";
-const ADMIN: u16 = 4191;
+pub const ADMIN: u16 = 4191;
 const OTHER: &str = "other.test.serviceaccount.identity.linkerd.cluster.local";
 const LIMIT: Duration = Duration::from_secs(5);
 const HTTP2_PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -24,6 +24,7 @@ mod rate_limit;
 mod retries;
 mod routes;
 mod scaling;
+mod spire;
 mod start;
 mod support;
 mod timeouts;

@@ -140,13 +140,33 @@ pub struct Identity {
     /// What this proxy is certified for; also its TLS server name unless `server_name` differs.
     pub local_id: Arc<str>,
     pub server_name: Arc<str>,
+    pub trust_anchors_pem: Arc<str>,
+    pub certifier: Certifier,
+}
+
+/// Who certifies this proxy.
+#[derive(Clone, Debug)]
+pub enum Certifier {
+    Service(IdentityService),
+    Spire(Spire),
+}
+
+/// The mesh's own identity service.
+#[derive(Clone, Debug)]
+pub struct IdentityService {
+    pub addr: ControlAddr,
     /// `key.p8` and `csr.der` are used when they are there.
     pub dir: PathBuf,
-    pub trust_anchors_pem: Arc<str>,
     pub token_file: PathBuf,
-    pub service: ControlAddr,
     pub min_refresh: Duration,
     pub max_refresh: Duration,
+}
+
+/// A SPIRE agent's Workload API.
+#[derive(Clone, Debug)]
+pub struct Spire {
+    pub socket: PathBuf,
+    pub backoff: Backoff,
 }
 
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use super::{AccessLog, DefaultPolicy, Suffixes};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,6 +174,12 @@ pub fn parse_name(text: &str) -> Result<Arc<str>, String> {
 
 pub fn parse_id(text: &str) -> Result<Arc<str>, String> {
     if text.starts_with("spiffe://") { Ok(text.into()) } else { parse_name(text) }
+}
+
+/// A path, or a `unix:` URL of one.
+pub fn parse_unix_socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix:").map_or(text, |path| path.strip_prefix("//").unwrap_or(path));
+    if path.starts_with('/') { Ok(path.into()) } else { Err("not the absolute path of a Unix socket".to_owned()) }
 }
 
 pub fn parse_anchors(text: &str) -> Result<Arc<str>, String> {

@@ -183,15 +183,12 @@ fn read_identity(env: &Environment) -> Option<Identity> {
     if env.text("IDENTITY_DISABLED").is_some() {
         env.problem("IDENTITY_DISABLED", "is no longer supported: identity is always on");
     }
-    for name in ["IDENTITY_SPIRE_WORKLOAD_API_ADDRESS", "IDENTITY_SPIRE_SOCKET"] {
-        if env.text(name).is_some() {
-            env.problem(name, "certificates from SPIRE are not supported");
-        }
-    }
-    let dir = env.require("IDENTITY_DIR", |text| Ok(PathBuf::from(text)));
     let anchors = env.require("IDENTITY_TRUST_ANCHORS", parse_anchors);
-    let token_file = env.require("IDENTITY_TOKEN_FILE", |text| Ok(PathBuf::from(text)));
-    let service = control_addr(env, "IDENTITY_SVC");
+    let spire = SPIRE_SOCKET.into_iter().find(|name| env.text(name).is_some());
+    let certifier = match spire {
+        Some(name) => read_spire(env, name).map(Certifier::Spire),
+        None => read_identity_service(env).map(Certifier::Service),
+    };
     let names = match (env.text("IDENTITY_SERVER_ID").is_some(), env.text("IDENTITY_SERVER_NAME").is_some()) {
         (false, false) => env.require("IDENTITY_LOCAL_NAME", parse_name).map(|name| (name.clone(), name)),
         (true, false) => {
@@ -207,22 +204,34 @@ fn read_identity(env: &Environment) -> Option<Identity> {
             id.zip(env.parse("IDENTITY_SERVER_NAME", parse_name))
         }
     };
+    let (local_id, server_name) = names?;
+    if spire.is_some() && !local_id.starts_with("spiffe://") {
+        env.problem("IDENTITY_SERVER_ID", "must be a spiffe:// id where SPIRE certifies");
+    }
+    Some(Identity { local_id, server_name, trust_anchors_pem: anchors?, certifier: certifier? })
+}
+
+fn read_identity_service(env: &Environment) -> Option<IdentityService> {
+    let dir = env.require("IDENTITY_DIR", |text| Ok(PathBuf::from(text)));
+    let token_file = env.require("IDENTITY_TOKEN_FILE", |text| Ok(PathBuf::from(text)));
+    let addr = control_addr(env, "IDENTITY_SVC");
     let min_refresh = duration(env, "IDENTITY_MIN_REFRESH", 10 * SECOND);
     let max_refresh = duration(env, "IDENTITY_MAX_REFRESH", 86_400 * SECOND);
     if min_refresh > max_refresh {
         env.problem("IDENTITY_MIN_REFRESH", "is greater than IDENTITY_MAX_REFRESH");
     }
-    let (local_id, server_name) = names?;
-    Some(Identity {
-        local_id,
-        server_name,
-        dir: dir?,
-        trust_anchors_pem: anchors?,
-        token_file: token_file?,
-        service: service?,
-        min_refresh,
-        max_refresh,
-    })
+    Some(IdentityService { addr: addr?, dir: dir?, token_file: token_file?, min_refresh, max_refresh })
+}
+
+const SPIRE_SOCKET: [&str; 2] = ["IDENTITY_SPIRE_SOCKET", "IDENTITY_SPIRE_WORKLOAD_API_ADDRESS"];
+
+fn read_spire(env: &Environment, name: &str) -> Option<Spire> {
+    let socket = env.require(name, parse_unix_socket)?;
+    // Stock proxies read these with the prefix twice.
+    let twice = "LINKERD2_PROXY_IDENTITY_SPIRE_EXP_BACKOFF";
+    let is_twice = ["MIN", "MAX", "JITTER"].iter().any(|part| env.text(&format!("{twice}_{part}")).is_some());
+    let prefix = if is_twice { twice } else { "IDENTITY_SPIRE_EXP_BACKOFF" };
+    Some(Spire { socket, backoff: backoff(env, prefix, Duration::from_millis(100), SECOND) })
 }
 
 fn read_control(env: &Environment, outbound: &Outbound) -> Option<ControlPlane> {
@@ -355,8 +364,26 @@ mod tests {
     fn services_of_this_machine_need_no_identity() {
         let config = read(&[]).expect("valid");
         assert!(config.control.destination.identity.is_some());
-        assert!(config.control.policy.identity.is_none() && config.identity.service.identity.is_none());
+        assert!(config.control.policy.identity.is_none());
+        let Certifier::Service(service) = config.identity.certifier else { panic!("there is no SPIRE") };
+        assert!(service.addr.identity.is_none());
         assert!(problem(&[("POLICY_SVC_ADDR", "policy:8090")]).contains("LINKERD2_PROXY_POLICY_SVC_NAME: is required"));
+    }
+
+    #[test]
+    fn spire_replaces_the_identity_service() {
+        let ids = [("IDENTITY_SERVER_ID", "spiffe://td/web"), ("IDENTITY_SERVER_NAME", "web.example")];
+        for text in ["unix:///run/spire.sock", "unix:/run/spire.sock", "/run/spire.sock"] {
+            let config = read(&[&ids[..], &[("IDENTITY_SPIRE_SOCKET", text)]].concat()).expect("valid");
+            let Certifier::Spire(spire) = config.identity.certifier else { panic!("SPIRE is set") };
+            assert_eq!((spire.socket, spire.backoff.max), ("/run/spire.sock".into(), SECOND), "{text}");
+        }
+        let spire = ("IDENTITY_SPIRE_WORKLOAD_API_ADDRESS", "unix:/run/spire.sock");
+        let twice = ("LINKERD2_PROXY_IDENTITY_SPIRE_EXP_BACKOFF_MAX", "5s");
+        let config = read(&[&ids[..], &[spire, twice]].concat()).expect("valid");
+        assert!(matches!(config.identity.certifier, Certifier::Spire(spire) if spire.backoff.max == 5 * SECOND));
+        assert!(problem(&[spire]).contains("IDENTITY_SERVER_ID: must be a spiffe:// id"));
+        assert!(problem(&[("IDENTITY_SPIRE_SOCKET", "tcp://x:1")]).contains("IDENTITY_SPIRE_SOCKET"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::metrics::{Counter, Family, Gauge, Labels, Registry};
 use crate::tls::{Credentials, Trust};
 use linkerd2_proxy_api::identity::{CertifyRequest, CertifyResponse};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -85,10 +86,10 @@ pub struct KeyAndRequest {
 
 impl KeyAndRequest {
     /// Takes `key.p8` and `csr.der` of the folder when both are there, makes them in memory otherwise.
-    pub fn load_or_make(config: &config::Identity) -> Result<Self, BoxError> {
-        let (key, csr) = (config.dir.join("key.p8"), config.dir.join("csr.der"));
+    pub fn load_or_make(local_id: &str, dir: &Path) -> Result<Self, BoxError> {
+        let (key, csr) = (dir.join("key.p8"), dir.join("csr.der"));
         if !key.exists() || !csr.exists() {
-            return Self::make(config);
+            return Self::make(local_id);
         }
         let read = |path: &std::path::Path| std::fs::read(path).map_err(|e| format!("read {}: {e}", path.display()));
         let pair = Self { key: PrivatePkcs8KeyDer::from(read(&key)?).into(), csr: read(&csr)? };
@@ -97,14 +98,14 @@ impl KeyAndRequest {
         Ok(pair)
     }
 
-    fn make(config: &config::Identity) -> Result<Self, BoxError> {
+    fn make(local_id: &str) -> Result<Self, BoxError> {
         use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, &*config.local_id);
-        let name = (*config.local_id).try_into()?;
-        params.subject_alt_names = vec![match PeerId::parse(&config.local_id) {
+        params.distinguished_name.push(DnType::CommonName, local_id);
+        let name = local_id.try_into()?;
+        params.subject_alt_names = vec![match PeerId::parse(&local_id.into()) {
             PeerId::Dns(_) => SanType::DnsName(name),
             PeerId::Uri(_) => SanType::URI(name),
         }];
@@ -115,7 +116,8 @@ impl KeyAndRequest {
 
 /// Keeps the certificate fresh for ever.
 pub struct Renewal {
-    pub config: config::Identity,
+    pub config: config::IdentityService,
+    pub local_id: PeerId,
     pub client: Client,
     pub trust: Arc<Trust>,
     pub pair: KeyAndRequest,
@@ -126,7 +128,7 @@ pub struct Renewal {
 impl Renewal {
     pub async fn run(self) {
         let counters = Counters::new(&self.metrics);
-        let own = PeerId::parse(&self.config.local_id);
+        let own = self.local_id.clone();
         let max = self.config.min_refresh.max(FIRST_RETRY);
         let mut attempts = Attempts::new(Backoff { min: FIRST_RETRY, max, jitter: 0.1, respect_retry_after: false });
         loop {
@@ -182,15 +184,15 @@ fn describe(status: tonic::Status) -> BoxError {
     super::describe(&status).into()
 }
 
-struct Counters {
+pub(super) struct Counters {
     expiration: [Gauge; 2],
     refreshed: Gauge,
     refreshes: [Counter; 2],
-    failed: Counter,
+    pub failed: Counter,
 }
 
 impl Counters {
-    fn new(metrics: &Registry) -> Self {
+    pub fn new(metrics: &Registry) -> Self {
         let of = |family| metrics.gauge(family, Labels::new());
         Self {
             expiration: [of(&EXPIRATION), of(&EXPIRATION_LEGACY)],
@@ -203,7 +205,7 @@ impl Counters {
         }
     }
 
-    fn renewed(&self, expiry: SystemTime, now: SystemTime) {
+    pub fn renewed(&self, expiry: SystemTime, now: SystemTime) {
         let seconds = |t: SystemTime| t.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         self.expiration.iter().for_each(|gauge| gauge.set(seconds(expiry)));
         self.refreshed.set(seconds(now));

@@ -16,6 +16,7 @@ pub mod model;
 pub mod overlay;
 mod server_policy;
 mod service_metrics;
+pub mod spire;
 mod stream;
 #[cfg(test)]
 pub mod testing;

@@ -41,11 +41,13 @@ async fn certifies_its_name_and_renews() {
     let config = config(plane.addr, &authority.pem, &[("IDENTITY_MIN_REFRESH", "1ms")]);
     let (connector, publisher) = connector(&config);
     let identity = connector.identity.clone();
+    let crate::config::Certifier::Service(service) = config.identity.certifier.clone() else { panic!("no SPIRE") };
     let renewal = Renewal {
-        config: config.identity.clone(),
-        client: Client::new("identity", config.identity.service.clone(), connector.clone()),
+        local_id: identity.local_id().clone(),
+        client: Client::new("identity", service.addr.clone(), connector.clone()),
         trust: connector.trust.clone(),
-        pair: KeyAndRequest::load_or_make(&config.identity).expect("a key"),
+        pair: KeyAndRequest::load_or_make(identity.local_id().as_str(), &service.dir).expect("a key"),
+        config: service,
         publisher,
         metrics: Registry::new(Duration::from_secs(600)),
     };
@@ -85,7 +87,8 @@ async fn credentials_make_mutual_tls_between_names() {
     let authority = Authority::create();
     let config = config(addr("127.0.0.1:1"), &authority.pem, &[]);
     let trust = Trust::new(&authority.pem).expect("anchors");
-    let pair = KeyAndRequest::load_or_make(&config.identity).expect("a key");
+    let pair =
+        KeyAndRequest::load_or_make(&config.identity.local_id, std::path::Path::new("/nonexistent")).expect("a key");
     let own = PeerId::Dns(OWN.into());
     let leaf = authority.sign(&pair.csr).into();
     let credentials =

@@ -83,6 +83,13 @@ impl Authority {
         self.issue_for(params)
     }
 
+    /// A leaf whose identity is a URI, and that has a DNS name besides.
+    pub fn issue_uri(&self, uri: &str, name: &str) -> Identity {
+        let mut params = leaf_params(name, HOUR);
+        params.subject_alt_names.insert(0, rcgen::SanType::URI(uri.try_into().unwrap()));
+        self.issue_for(params)
+    }
+
     fn issue_for(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
