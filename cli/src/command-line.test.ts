@@ -85,6 +85,18 @@ const failures: [string, string[], number, RegExp][] = [
     1,
     /^tulle: read values: proxy\.logFormat="xml": want one of plain, json/,
   ],
+  [
+    'a profile from nothing',
+    ['profile', 'web', '--ignore-cluster'],
+    1,
+    /^tulle: give one of --template, --open-api and/,
+  ],
+  [
+    'definitions with a value that they have not',
+    ['install', '--crds', '--ignore-cluster', '--set', 'a=b'],
+    1,
+    /^tulle: --set a=b: with --crds only installGatewayAPI/,
+  ],
   ['a shell that nobody has', ['completion', 'csh'], 1, /^tulle: "csh": want one of bash, zsh, fish/],
 ];
 

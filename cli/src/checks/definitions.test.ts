@@ -1,17 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CUSTOM_RESOURCE_DEFINITIONS, type Kind, type KubeObject, SERVER_AUTHORIZATIONS } from '@tulle/api';
+import {
+  CUSTOM_RESOURCE_DEFINITIONS,
+  type Kind,
+  type KubeObject,
+  SERVER_AUTHORIZATIONS,
+  SERVERS,
+  SERVICE_PROFILES,
+} from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { definitions } from '../install/crds.ts';
 import { type Category, runChecks } from './check.ts';
 import { CheckContext } from './context.ts';
-import { authorizesNobody, gatewayApiCrd, linkerdCrd, tullePolicy } from './definitions.ts';
+import { authorizesNobody, gatewayApiCrd, linkerdCrd, tullePolicy, whyRefused } from './definitions.ts';
 
 async function outcome(category: Category, crds: KubeObject[], authorizations: KubeObject[] = []): Promise<string[]> {
   const list = async (kind: Kind) => {
     if (kind === CUSTOM_RESOURCE_DEFINITIONS) return { items: crds };
-    assert.equal(kind, SERVER_AUTHORIZATIONS);
-    return { items: authorizations };
+    return { items: kind === SERVER_AUTHORIZATIONS ? authorizations : [] };
   };
   const client = { list, close: () => undefined } as unknown as Client;
   const context = new CheckContext({ controlPlaneNamespace: 'linkerd' }, async () => client);
@@ -52,7 +58,7 @@ test('a definition that is missing or does not serve a version is named', async 
 });
 
 test('a foreign definition that drops the service accounts is said, with what to do', async () => {
-  assert.deepEqual(await outcome(tullePolicy, definitions()), ['success', 'success']);
+  assert.deepEqual(await outcome(tullePolicy, definitions()), ['success', 'success', 'success']);
   const foreign = definitions();
   for (const { metadata, spec } of foreign) {
     if (metadata.name !== 'serverauthorizations.policy.linkerd.io') continue;
@@ -91,4 +97,15 @@ test('an authorization that lets nobody in is named, also one whose clients were
   assert.match(authorizesNobody(of({ networks: 1 }))[0]!, /^shop\/web: spec\.client\.networks: found 1/);
   const [, found] = await outcome(tullePolicy, definitions(), [of({}, accounts)]);
   assert.match(found!, /^warning: these let nobody in:\n\* shop\/web/);
+});
+
+test('what admission would refuse is named where it came in some other way', () => {
+  const spec = { podSelector: {}, port: 0 };
+  const server = { metadata: { name: 'web', namespace: 'shop' }, spec };
+  assert.deepEqual(whyRefused(SERVERS, server), [
+    "Server shop/web: spec.port: found 0, allowed is 1 to 65535 or a port's name",
+  ]);
+  assert.deepEqual(whyRefused(SERVERS, { ...server, spec: { ...spec, port: 80 } }), []);
+  const profile = { metadata: { name: 'web.shop.svc.cluster.local', namespace: 'shop' }, spec: { routes: [{}] } };
+  assert.match(whyRefused(SERVICE_PROFILES, profile)[0]!, /^ServiceProfile shop\/web\.shop\.svc\.cluster\.local: /);
 });

@@ -3,13 +3,29 @@
  * what their objects say.
  */
 import {
+  AUTHORIZATION_POLICIES,
   CUSTOM_RESOURCE_DEFINITIONS,
   type CustomResourceDefinition,
+  EGRESS_NETWORKS,
+  GRPC_ROUTES,
+  HTTP_LOCAL_RATE_LIMIT_POLICIES,
+  HTTP_ROUTES,
+  type Kind,
   type KubeObject,
+  MESH_TLS_AUTHENTICATIONS,
   MeshError,
+  NETWORK_AUTHENTICATIONS,
+  POLICY_HTTP_ROUTES,
   SERVER_AUTHORIZATIONS,
+  SERVERS,
+  SERVICE_PROFILES,
+  TCP_ROUTES,
+  TLS_ROUTES,
 } from '@tulle/api';
+import { groupOf } from '@tulle/api/object-ref.ts';
 import { parseServerAuthorization } from '@tulle/api/policy/server-authorization.ts';
+import { checkProfile } from '@tulle/control-plane/admission/profile-rules.ts';
+import { checkPolicy } from '@tulle/control-plane/admission/rules.ts';
 import { definitions, MESH_CRDS } from '../install/crds.ts';
 import { type Category, type Check, Skip } from './check.ts';
 import { type CheckContext, fail, failIfAny } from './context.ts';
@@ -94,8 +110,51 @@ export const tullePolicy: Category = {
         failIfAny(found.flatMap(authorizesNobody), 'these let nobody in:');
       },
     },
+    {
+      description: 'policies and routes are in force as written',
+      anchor: 'tulle-policies-valid',
+      isWarning: true,
+      async run(context) {
+        const served = new Set([...(await presentDefinitions(context)).values()].flatMap(servedKinds));
+        const wrong: string[] = [];
+        for (const kind of CHECKED_KINDS) {
+          if (!served.has(`${kind.apiVersion}/${kind.plural}`)) continue;
+          for (const object of await context.list<KubeObject>(kind)) wrong.push(...whyRefused(kind, object));
+        }
+        failIfAny(
+          wrong.slice(0, WRONG_SHOWN_MAX),
+          `${wrong.length} cannot be carried out, and admission would refuse them:`,
+        );
+      },
+    },
   ],
 };
+
+/** Past these the rest is like them. */
+const WRONG_SHOWN_MAX = 50;
+/** ServerAuthorizations have a check of their own. */
+const CHECKED_KINDS: readonly Kind[] = [
+  SERVERS,
+  AUTHORIZATION_POLICIES,
+  MESH_TLS_AUTHENTICATIONS,
+  NETWORK_AUTHENTICATIONS,
+  HTTP_LOCAL_RATE_LIMIT_POLICIES,
+  EGRESS_NETWORKS,
+  POLICY_HTTP_ROUTES,
+  HTTP_ROUTES,
+  GRPC_ROUTES,
+  TLS_ROUTES,
+  TCP_ROUTES,
+  SERVICE_PROFILES,
+];
+
+/** An object may be older than the webhook, or have come while it did not answer. */
+export function whyRefused(kind: Kind, object: KubeObject): string[] {
+  const typed = { ...object, apiVersion: kind.apiVersion, kind: kind.kind };
+  const { refusal } =
+    kind === SERVICE_PROFILES ? checkProfile(typed) : checkPolicy(groupOf(kind.apiVersion), kind.kind, typed);
+  return refusal === undefined ? [] : [`${kind.kind} ${object.metadata.namespace}/${object.metadata.name}: ${refusal}`];
+}
 
 /** One line for an object that authorizes nobody, with the reason. */
 export function authorizesNobody(object: KubeObject): string[] {
@@ -142,6 +201,8 @@ interface Schema {
 type Definition = KubeObject | CustomResourceDefinition;
 
 const versionsOf = ({ spec }: Definition): Version[] => (spec?.versions ?? []).filter(({ served }: Version) => served);
+const servedKinds = (crd: Definition): string[] =>
+  servedVersions(crd).map((version) => `${crd.spec?.group}/${version}/${crd.spec?.names.plural}`);
 const servedVersions = (crd: Definition): string[] => versionsOf(crd).map(({ name }) => name);
 
 /** Of the fields that we read beyond Linkerd's schema. */
