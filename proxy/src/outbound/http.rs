@@ -288,7 +288,7 @@ impl<'a> Exchange<'a> {
         loop {
             let mut picked = match picked.take() {
                 Some(picked) => picked,
-                None => match backend.to.pick(key, self.started).await {
+                None => match backend.to.pick(key, started).await {
                     Ok(Some(picked)) => picked,
                     Ok(None) => return fail(Error::NoBackend),
                     Err(PickError::FailFast) => return fail(Error::FailFast),
