@@ -80,7 +80,7 @@ fn sni(pattern: &str) -> SniMatch {
 }
 
 /// A pod that says who it is: over TLS under any of the names, and over plain TCP on the next port.
-async fn speaker(network: &mut Network, authority: &Arc<Authority>, word: &'static str) -> SocketAddr {
+pub async fn speaker(network: &mut Network, authority: &Arc<Authority>, word: &'static str) -> SocketAddr {
     let pod = network.add_pod().await;
     let addr = SocketAddr::new(pod.v4.into(), PORT);
     let tls = TlsAcceptor::from(authority.server_config(authority.issue("out.example"), &[]));
@@ -125,7 +125,7 @@ async fn greet(client: &Pod, authority: &Authority, to: SocketAddr, name: &'stat
 }
 
 /// What a server that speaks first says.
-async fn listen(client: &Pod, to: SocketAddr) -> String {
+pub async fn listen(client: &Pod, to: SocketAddr) -> String {
     client
         .run(move || async move {
             let mut answer = String::new();

@@ -2,6 +2,7 @@
 
 use crate::{
     breakers::plain,
+    egress::{listen, speaker},
     isolated,
     mesh::BOT,
     support::{
@@ -100,5 +101,30 @@ fn one_key_alone_cannot_overload_its_endpoint() {
         let seen: Vec<_> = replicas.iter().map(|replica| replica.take_seen().len()).collect();
         // 1.25 times the mean of ten, and a little for the order in which they came and went.
         assert!(seen.iter().all(|n| (6..=14).contains(n)), "{seen:?}");
+    });
+}
+
+#[test]
+fn bytes_of_one_source_go_to_one_endpoint() {
+    isolated!(|| async {
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        control.set_garbage("OutboundPolicies/Watch", &keyed(overlay::HashSource::SourceAddress(true), 8.0));
+        let mut addrs = Vec::new();
+        for word in ["a", "b", "c"] {
+            let mut addr = speaker(&mut network, &control.authority, word).await;
+            addr.set_port(addr.port() + 1);
+            addrs.push(plain(addr));
+        }
+        control.set_endpoints(PATH, addrs);
+        let (client, other) = (network.add_pod().await, network.add_pod().await);
+        let _first = Proxy::start(&client, &control, BOT, &[("CORES", "2")]).await;
+        let _second = Proxy::start(&other, &control, BOT, &[]).await;
+        for pod in [&client, &other] {
+            let first = listen(pod, SERVICE.parse().unwrap()).await;
+            for _ in 0..12 {
+                assert_eq!(listen(pod, SERVICE.parse().unwrap()).await, first);
+            }
+        }
     });
 }

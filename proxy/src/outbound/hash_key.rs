@@ -23,10 +23,14 @@ pub fn hash_key(source: &HashSource, request: &Request<Body>, client: IpAddr) ->
             let mut pairs = request.uri().query()?.split('&');
             pairs.find_map(|pair| pair.strip_prefix(&**name)?.strip_prefix('=')).map(|value| hash(value.as_bytes()))
         }
-        HashSource::SourceAddress => Some(match client.to_canonical() {
-            IpAddr::V4(ip) => hash(&ip.octets()),
-            IpAddr::V6(ip) => hash(&ip.octets()),
-        }),
+        HashSource::SourceAddress => Some(hash_ip(client)),
+    }
+}
+
+pub fn hash_ip(ip: IpAddr) -> u64 {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => hash(&ip.octets()),
+        IpAddr::V6(ip) => hash(&ip.octets()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! bytes are copied.
 
 use super::{
+    hash_key::hash_ip,
     metrics,
     router::{ConnectionBackend, ConnectionRules, Router},
     target::{Target, Worker},
@@ -59,7 +60,8 @@ async fn copy_to_backend(rules: &ConnectionRules, client: &mut Stream) -> io::Re
     check(&rules.filters)?;
     let backend = rules.backends.choose().ok_or_else(|| io::Error::other("the route has no backend"))?;
     check(&backend.filters)?;
-    let (mut server, _pending) = connect(backend).await?;
+    let key = client.as_plain().filter(|_| backend.goes_by_source).and_then(|tcp| tcp.peer_addr().ok());
+    let (mut server, _pending) = connect(backend, key.map(|peer| hash_ip(peer.ip()))).await?;
     copy::copy_streams(client, &mut server).await
 }
 
@@ -75,10 +77,10 @@ fn check(filters: &[ConnectionFilter]) -> io::Result<()> {
 }
 
 /// Connects to an endpoint, or to another one, until the failfast time is over.
-async fn connect(backend: &ConnectionBackend) -> io::Result<(Stream, Pending)> {
+async fn connect(backend: &ConnectionBackend, key: Option<u64>) -> io::Result<(Stream, Pending)> {
     let since = Instant::now();
     loop {
-        let member = match backend.to.pick(None, since).await {
+        let member = match backend.to.pick(key, since).await {
             Ok(member) => member.ok_or_else(|| io::Error::other("the route has no backend"))?,
             Err(PickError::FailFast) => return Err(Failure::FailFast.into()),
             Err(PickError::Full) => return Err(Failure::LoadShed.into()),

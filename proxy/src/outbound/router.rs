@@ -77,6 +77,8 @@ pub struct ConnectionRules {
 
 pub struct ConnectionBackend {
     pub to: To<TcpEndpoint>,
+    /// Connections from one address go to one endpoint.
+    pub goes_by_source: bool,
     pub filters: Vec<ConnectionFilter>,
 }
 
@@ -131,6 +133,7 @@ impl Router {
                 filters: route.filters.clone(),
                 backends: Choice::new(&route.distribution, |backend| ConnectionBackend {
                     to: To::tcp(worker, kind, parent, &backend.backend),
+                    goes_by_source: backend.backend.hash().is_some(),
                     filters: backend.filters.clone(),
                 }),
             });

@@ -2,7 +2,7 @@
 
 use super::Invalid;
 use crate::control::{
-    model::outbound::{BackendKind, Distribution, Hash, HashSource, Http, Policy, Protocol},
+    model::outbound::{Backend, BackendKind, ConnectionRoute, Distribution, Hash, HashSource, Http, Policy, Protocol},
     overlay,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -24,12 +24,15 @@ pub fn apply(policy: &mut Policy, balancers: &[overlay::Balancer]) -> Result<(),
         return Ok(());
     }
     match &mut policy.protocol {
-        Protocol::Detect { http1, http2, .. } => {
+        Protocol::Detect { http1, http2, opaque, .. } => {
             apply_http(http1, &by_path);
             apply_http(http2, &by_path);
+            apply_connections(&mut opaque.routes, &by_path);
         }
         Protocol::Http1(http) | Protocol::Http2(http) | Protocol::Grpc(http) => apply_http(http, &by_path),
-        Protocol::Opaque(_) | Protocol::Tls(_) | Protocol::Invalid(_) => {}
+        Protocol::Opaque(opaque) => apply_connections(&mut opaque.routes, &by_path),
+        Protocol::Tls(tls) => apply_connections(&mut tls.routes, &by_path),
+        Protocol::Invalid(_) => {}
     }
     Ok(())
 }
@@ -50,24 +53,40 @@ fn source(source: &overlay::HashSource) -> Result<HashSource, Invalid> {
     })
 }
 
-/// Nobody else holds what has just been decoded, so that all of it can be changed in place.
 fn apply_http(http: &mut Http, by_path: &ByPath<'_>) {
-    for route in Arc::get_mut(&mut http.routes).into_iter().flatten() {
-        for rule in &mut route.rules {
-            let backends: Vec<_> = match &mut rule.policy.distribution {
-                Distribution::Empty => continue,
-                Distribution::FirstAvailable(list) => Arc::get_mut(list).into_iter().flatten().collect(),
-                Distribution::RandomAvailable(list) => {
-                    Arc::get_mut(list).into_iter().flatten().map(|(backend, _)| backend).collect()
-                }
-            };
-            for backend in backends.into_iter().filter_map(|b| Arc::get_mut(&mut b.backend)) {
-                if let BackendKind::Balancer { path, hash, .. } = &mut backend.kind {
-                    *hash = by_path.get(&**path).cloned();
-                }
-            }
+    for rule in in_place(&mut http.routes).flat_map(|route| &mut route.rules) {
+        for backend in backends(&mut rule.policy.distribution) {
+            set(&mut backend.backend, |path| by_path.get(path));
         }
     }
+}
+
+/// Of a connection nothing but its source is known.
+fn apply_connections(routes: &mut Arc<[ConnectionRoute]>, by_path: &ByPath<'_>) {
+    for route in in_place(routes) {
+        for backend in backends(&mut route.distribution) {
+            set(&mut backend.backend, |path| by_path.get(path).filter(|hash| hash.source == HashSource::SourceAddress));
+        }
+    }
+}
+
+fn set<'a>(backend: &mut Arc<Backend>, find: impl Fn(&str) -> Option<&'a Arc<Hash>>) {
+    if let Some(BackendKind::Balancer { path, hash, .. }) = Arc::get_mut(backend).map(|b| &mut b.kind) {
+        *hash = find(path).cloned();
+    }
+}
+
+fn backends<B>(distribution: &mut Distribution<B>) -> Vec<&mut B> {
+    match distribution {
+        Distribution::Empty => Vec::new(),
+        Distribution::FirstAvailable(list) => in_place(list).collect(),
+        Distribution::RandomAvailable(list) => in_place(list).map(|(backend, _)| backend).collect(),
+    }
+}
+
+/// Nobody else holds what has just been decoded, so that all of it can be changed.
+fn in_place<T>(list: &mut Arc<[T]>) -> impl Iterator<Item = &mut T> {
+    Arc::get_mut(list).into_iter().flatten()
 }
 
 #[cfg(test)]
