@@ -59,7 +59,7 @@ function createHttp(pod: string, delayMs: number, usualStatus: number): http.Ser
     if (number > 1 || counts.size < COUNTED_MAX) counts.set(what, number);
     return number;
   };
-  const server = http.createServer(async (request, response) => {
+  const answer = async (request: http.IncomingMessage, response: http.ServerResponse) => {
     const url = new URL(request.url ?? '/', 'http://server');
     const attempt = count(`key ${url.searchParams.get('key')}`);
     count(`path ${url.pathname}`);
@@ -84,6 +84,10 @@ function createHttp(pod: string, delayMs: number, usualStatus: number): http.Ser
         seen: counts.get(`path ${url.searchParams.get('seen')}`) ?? 0,
       }),
     );
+  };
+  const server = http.createServer((request, response) => {
+    // A client that went away while it waited ends its request, not this server.
+    answer(request, response).catch(() => response.destroy());
   });
   const sockets = new WebSocketServer({ server });
   sockets.on('connection', (socket) => {
