@@ -212,7 +212,7 @@ fn strangers_reach_the_application_and_their_tls_is_passed_on() {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         assert!(!answer.starts_with(&[22]), "the proxy took TLS that is not for it");
-        assert!(mesh.inbound.metric("tcp_open_total", &["tls=\"opaque\""]).await >= Some(1.0));
+        assert!(mesh.inbound.metric("tcp_open_total", &["tls=\"opaque\"", "sni=\"example.com\""]).await >= Some(1.0));
 
         // Direct connections without mesh TLS end at once.
         let mut stream = TcpStream::connect((mesh.server.v4, 4143)).await.unwrap();

@@ -2,14 +2,14 @@
 
 use crate::control::model::{PeerId, inbound::ClientTls};
 use http::HeaderValue;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// Mesh TLS, with the client's identity if it showed one.
     Mesh(Option<PeerId>),
-    /// TLS that is not for this proxy.
-    Foreign,
+    /// TLS that is not for this proxy but for this name, if the client says one.
+    Foreign(Option<Arc<str>>),
     None,
     /// The port is opaque: nobody looked.
     PortSkipped,
@@ -25,7 +25,7 @@ impl Client {
     pub fn tls(&self) -> ClientTls<'_> {
         match &self.tls {
             Tls::Mesh(id) => ClientTls::Mesh(id.as_ref()),
-            Tls::Foreign | Tls::None | Tls::PortSkipped => ClientTls::None,
+            Tls::Foreign(_) | Tls::None | Tls::PortSkipped => ClientTls::None,
         }
     }
 

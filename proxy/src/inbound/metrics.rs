@@ -255,7 +255,7 @@ fn client_labels(labels: Labels, addr: SocketAddr, tls: &Tls, policy: &ServerPol
     let labels = match tls {
         Tls::Mesh(Some(id)) => labels.with("tls", "true").with("client_id", id),
         Tls::Mesh(None) => labels.with("tls", "true").with("client_id", ""),
-        Tls::Foreign => labels.with("tls", "opaque"),
+        Tls::Foreign(name) => labels.with("tls", "opaque").with("sni", name.as_deref().unwrap_or_default()),
         Tls::None => labels.with("tls", "no_identity").with("no_tls_reason", "no_tls_from_remote"),
         Tls::PortSkipped => labels.with("tls", "no_identity").with("no_tls_reason", "port_skipped"),
     };

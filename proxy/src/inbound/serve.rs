@@ -69,7 +69,7 @@ pub async fn accept_mesh(tcp: TcpStream, identity: &Identity, timeout: Duration)
             Ok(MeshAccepted { stream: accepted.stream, mesh: Some(accepted.client_id) })
         }
         DetectedTls::TimedOut => Err(io::ErrorKind::TimedOut.into()),
-        DetectedTls::Foreign | DetectedTls::None => Ok(MeshAccepted { stream: Stream::plain(tcp), mesh: None }),
+        DetectedTls::Foreign(_) | DetectedTls::None => Ok(MeshAccepted { stream: Stream::plain(tcp), mesh: None }),
     }
 }
 
@@ -100,7 +100,7 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
             let accepted = accept_tls::accept(tcp, credentials.server.clone(), timeout).await.map_err(of)?;
             (accepted.stream, Tls::Mesh(accepted.client_id))
         }
-        DetectedTls::Foreign => (Stream::plain(tcp), Tls::Foreign),
+        DetectedTls::Foreign(name) => (Stream::plain(tcp), Tls::Foreign(name.map(Arc::from))),
         DetectedTls::None => (Stream::plain(tcp), Tls::None),
         DetectedTls::TimedOut => return Err(of(Failure::TlsDetectTimeout.into())),
     };
@@ -120,7 +120,7 @@ async fn recognise(
     let policy = app.policy();
     let is_meshed = matches!(client.tls, Tls::Mesh(_));
     let version = match &policy.protocol {
-        _ if client.tls == Tls::Foreign => None,
+        _ if matches!(client.tls, Tls::Foreign(_)) => None,
         Protocol::Opaque | Protocol::Tls => None,
         Protocol::Http2(_) | Protocol::Grpc(_) => Some(HttpVersion::Http2),
         Protocol::Http1(_) if !is_meshed => Some(HttpVersion::Http1),

@@ -20,12 +20,12 @@ pub enum Detected {
 }
 
 /// What a connection's first bytes say about TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DetectedTls {
     /// A ClientHello for the name that was asked about.
     ForUs,
     /// A ClientHello for another name, or for none.
-    Foreign,
+    Foreign(Option<String>),
     None,
     TimedOut,
 }
@@ -118,7 +118,7 @@ pub async fn detect_tls(stream: &TcpStream, name: &str, timeout: Duration) -> io
     let decide = |bytes: &[u8], is_last: bool| match client_hello::parse(bytes) {
         Hello::NotTls => Some(DetectedTls::None),
         Hello::Sni(Some(sni)) if sni.eq_ignore_ascii_case(name) => Some(DetectedTls::ForUs),
-        Hello::Sni(_) => Some(DetectedTls::Foreign),
+        Hello::Sni(sni) => Some(DetectedTls::Foreign(sni.map(str::to_owned))),
         Hello::Incomplete => is_last.then_some(DetectedTls::None),
     };
     match tokio::time::timeout(timeout, peek_until(stream, decide)).await {
