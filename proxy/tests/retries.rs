@@ -2,6 +2,7 @@
 
 use crate::{
     isolated,
+    mesh::{WEB, meshed_endpoint},
     support::{
         policy::{self, ms},
         script::{PATH, Reply, SERVICE, Service},
@@ -113,6 +114,25 @@ fn a_connection_that_is_refused_counts_as_a_bad_gateway() {
         for _ in 0..10 {
             assert_eq!(service.get("/").await.status, 200);
         }
+    });
+}
+
+#[test]
+fn a_required_identity_holds_for_whichever_endpoint_is_tried() {
+    isolated!(|| async {
+        let settings = [("OUTBOUND_CONNECT_TIMEOUT", "200ms")];
+        let mut service = Service::start_with(policy::balanced(PATH), Default::default(), &settings).await;
+        let app = service.add_one().await;
+        let pod = service.network.add_pod().await;
+        // Who has the identity cannot be reached; who can be has none.
+        let meshed = meshed_endpoint((pod.v4, 1).into(), None, false);
+        let plain = dst::WeightedAddr { tls_identity: None, ..meshed_endpoint(app.addr, None, false) };
+        service.control.set_endpoints(PATH, vec![meshed, plain]);
+        for _ in 0..10 {
+            let answer = service.ask(Request::get("/").header("host", "web").header("l5d-require-id", WEB)).await;
+            assert_eq!(answer.status, 502, "{answer:?}");
+        }
+        assert!(app.take_seen().is_empty());
     });
 }
 

@@ -84,55 +84,45 @@ impl HttpEndpoint {
             return Err(Box::new(SendError { error: Error::Connect(ConnectError::Loop), request: None }));
         }
         let authority = self.endpoint.authority_override.as_ref();
-        if authority.is_none() && !request.headers().contains_key(&L5D_REQUIRE_ID) {
-            return self.send_on(request, asked, upgrade).await;
-        }
-        // Another endpoint must get what this one gets otherwise, and be who it has to be.
-        let (uri, headers) = (request.uri().clone(), request.headers().clone());
-        if let Some(required) = request.headers_mut().remove(&L5D_REQUIRE_ID)
-            && !self.has_identity(&required)
-        {
-            return Err(Box::new(SendError { error: Error::RequiredIdentity, request: None }));
+        let mut kept = None;
+        if authority.is_some() || request.headers().contains_key(&L5D_REQUIRE_ID) {
+            // Another endpoint must get what this one would get, and be who it has to be.
+            kept = Some(Box::new((request.uri().clone(), request.headers().clone())));
+            if let Some(required) = request.headers_mut().remove(&L5D_REQUIRE_ID)
+                && !self.has_identity(&required)
+            {
+                return Err(Box::new(SendError { error: Error::RequiredIdentity, request: None }));
+            }
         }
         if let Some(authority) = authority {
             override_authority(&mut request, authority);
         }
-        // Boxed: it is the rare case, which should not make every request's task larger.
-        let mut sent = Box::pin(self.send_on(request, asked, upgrade)).await;
-        if let Err(failed) = &mut sent
-            && let Some(unsent) = &mut failed.request
-        {
-            *unsent.uri_mut() = uri;
-            *unsent.headers_mut() = headers;
-        }
-        sent
-    }
-
-    async fn send_on(
-        &self,
-        mut request: Box<Request<Body>>,
-        asked: Asked,
-        upgrade: Option<&mut Upgrade>,
-    ) -> Result<Sent, Box<SendError>> {
         // What an endpoint before this one may have changed.
         *request.version_mut() = asked.version;
         request.headers_mut().remove(&headers::L5D_ORIG_PROTO);
 
         let is_http1 = asked.version != Version::HTTP_2;
-        let mut sent = if is_http1 && (!self.carries || asked.is_upgrade) {
+        let sent = if is_http1 && (!self.carries || asked.is_upgrade) {
             h1_client::prepare(&mut request, asked.is_absolute_form);
-            self.send_http1(request, upgrade).await?
+            self.send_http1(request, upgrade).await
         } else {
             if is_http1 {
                 headers::carry(&mut request, asked.is_absolute_form);
             }
-            let mut response = self.http2.send(&self.connector, request).await?;
-            match is_http1 {
-                true => headers::uncarry_response(&mut response, asked.version),
-                false => *response.version_mut() = Version::HTTP_2,
-            }
-            Sent { response, lease: None, closes_client: false }
+            self.http2.send(&self.connector, request).await.map(|mut response| {
+                match is_http1 {
+                    true => headers::uncarry_response(&mut response, asked.version),
+                    false => *response.version_mut() = Version::HTTP_2,
+                }
+                Sent { response, lease: None, closes_client: false }
+            })
         };
+        let mut sent = sent.map_err(|mut failed| {
+            if let (Some(request), Some(kept)) = (&mut failed.request, kept) {
+                (*request.uri_mut(), *request.headers_mut()) = *kept;
+            }
+            failed
+        })?;
         let response_headers = sent.response.headers_mut();
         response_headers.remove(&L5D_PROXY_ERROR);
         sent.closes_client = response_headers.remove(&L5D_PROXY_CONNECTION).is_some_and(|v| v == "close");
