@@ -218,7 +218,7 @@ fn an_endpoint_that_does_not_answer_in_time_or_breaks_off_has_failed() {
 }
 
 #[test]
-fn a_retry_waits_for_an_endpoint_from_when_it_begins() {
+fn a_retry_is_the_probe_of_an_endpoint_that_is_back() {
     isolated!(|| async {
         let range = http_route::retry::conditions::StatusRange { start: 500, end: 599 };
         let retry = http_route::Retry {
@@ -229,11 +229,11 @@ fn a_retry_waits_for_an_endpoint_from_when_it_begins() {
             backoff: policy::backoff(400, 400),
         };
         let mut policy = policy::detected(PATH, http_route::Rule { retry: Some(retry), ..policy::http_rule(PATH) });
-        policy::set_breakers(&mut policy, consecutive(1, 600));
+        policy::set_breakers(&mut policy, consecutive(1, 100));
         let settings = [("OUTBOUND_HTTP_FAILFAST_TIMEOUT", "350ms")];
         let service = service(1, policy, &settings).await;
         service.replicas[0].set(Behaviour { status: 503, delay: Duration::from_millis(100), ..Behaviour::default() });
-        // Its first attempt ejects the endpoint, which is back a while after the second has begun to wait for it.
+        // Its first attempt ejects the endpoint, which is back when the second is made: long after the request came.
         assert_eq!(service.ask(1).await.get("503"), Some(&1));
         assert_eq!(service.replicas[0].take_seen().len(), 2);
         assert_eq!(service.proxy.metric(&format!("{GATE}_shut_total"), &[]).await, Some(0.0));

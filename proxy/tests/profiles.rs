@@ -172,7 +172,12 @@ fn a_profile_without_routes_or_targets_leaves_the_policy_and_one_with_them_its_b
             seen.iter().all(|headers| headers.contains_key("l5d-dst-canonical"))
         };
         service.proxy.wait_for("the profile", canonical).await;
-        let answers = count(&ask_times(&service.client, service.to, 60).await);
-        assert!(answers["500"] > 5, "a profile has none: {answers:?}");
+        // A profile has none: one failure after another gets through.
+        let mut failures = 0;
+        let failed = async |_: &Proxy| ask_times(&client, to, 4).await.iter().any(|answer| answer.status == 500);
+        while failures < 3 {
+            service.proxy.wait_for("a failure", failed).await;
+            failures += 1;
+        }
     });
 }
