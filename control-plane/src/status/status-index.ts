@@ -3,8 +3,10 @@
  * `wanted` what it should be.
  */
 import type { KubeObject } from '@tulle/api';
+import { readEgressNetwork } from '@tulle/api/policy/egress-network.ts';
 import type { IpNetwork } from '../workloads/ip-address.ts';
 import { MultiMap } from '../workloads/multi-map.ts';
+import { overlapsCluster } from '../workloads/network-overlap.ts';
 import {
   accepted,
   type Condition,
@@ -14,7 +16,6 @@ import {
   unsupportedValue,
   written,
 } from './conditions.ts';
-import { type NetworkBlock, overlapOf } from './networks.ts';
 import { type BackendRef, needsGrant, type ParentRef, type Route, readRoute, statusKey } from './route.ts';
 import { isOurs, parentConditions, type RouteSurroundings, routeParents } from './route-status.ts';
 
@@ -294,9 +295,9 @@ export class StatusIndex implements RouteSurroundings {
   }
 
   #egressNetwork(object: KubeObject): Condition {
-    const blocks: NetworkBlock[] = list(object.spec?.networks);
-    const overlap = overlapOf(blocks, this.#options.clusterNetworks);
-    if (overlap) return egressNetworkOverlap('networks overlap with clusterNetworks');
+    const { networks = [] } = readEgressNetwork(object).network;
+    const isOverlapping = overlapsCluster(networks, this.#options.clusterNetworks);
+    if (isOverlapping) return egressNetworkOverlap('networks overlap with clusterNetworks');
     const problem = this.#options.problemOf(object);
     return problem === undefined ? accepted() : unsupportedValue(problem);
   }

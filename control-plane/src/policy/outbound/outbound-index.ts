@@ -42,6 +42,8 @@ export type Attached = AnyRoute & { readonly parent: ParentRef };
 export interface EgressNetworkSettings extends EgressNetwork {
   readonly traffic: TrafficSettings;
   readonly opaquePorts: PortSet;
+  /** Whether its own fields can be read; routes that name one that is not have no effect. */
+  readonly isReadable: boolean;
 }
 
 interface Named {
@@ -252,6 +254,7 @@ function readNetworkSettings(object: KubeObject): EgressNetworkSettings & { prob
     ...network,
     traffic,
     opaquePorts: opaque?.ports ?? NO_PORTS,
+    isReadable: problems.length === 0,
     problems: [...problems, ...traffic.problems, ...ofPorts],
   };
 }

@@ -260,3 +260,12 @@ test('lets the routes of an EgressNetwork allow what it denies', () => {
   world.set(...route('http', 'h', [{}], { parents: [EGRESS_PARENT], hostnames: ['a.example'] }));
   assert.equal(inForce(world, '93.184.216.34:80'), 'detect: h http-egress-deny');
 });
+
+test('an EgressNetwork that reaches into the cluster takes no routes, and denies as before', () => {
+  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const allowed = route('http', 'ok', [{}], { parents });
+  const reaching = network('outside', [{ cidr: '0.0.0.0/0' }]);
+  assert.equal(inForce(new OutboundWorld([reaching, allowed]), OUTSIDE), 'detect: http-egress-deny');
+  const beside = network('outside', [{ cidr: '0.0.0.0/0', except: ['10.0.0.0/8'] }]);
+  assert.equal(inForce(new OutboundWorld([beside, allowed]), OUTSIDE), 'detect: ok http-egress-deny');
+});

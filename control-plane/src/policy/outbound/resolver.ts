@@ -11,6 +11,7 @@ import {
   podEndpoint,
 } from '../../workloads/endpoint.ts';
 import { type IpNetwork, networkContains, parseIp } from '../../workloads/ip-address.ts';
+import { overlapsCluster } from '../../workloads/network-overlap.ts';
 import { portProtocol, type Service } from '../../workloads/service.ts';
 import type { WorkloadIndex } from '../../workloads/workload-index.ts';
 import type { EgressNetworkSettings, OutboundIndex } from './outbound-index.ts';
@@ -174,12 +175,17 @@ export class OutboundResolver {
     topics.addEgressNetworks(namespace);
     topics.addRoutes('egress', network.ref);
     const declared = network.opaquePorts.has(port) ? 'opaque' : 'detect';
-    const attached = this.#index.attached('egress', network.ref);
+    const attached = this.#isAccepted(network) ? this.#index.attached('egress', network.ref) : [];
     const choice = chooseRoutes(attached, { namespace, port }, client.namespace, ROUTE_KINDS[declared]);
     const parent = { kind: 'EgressNetwork', namespace, name, port } as const;
     const context = { workloads: this.#workloads, index: this.#index, parent, address, topics };
     const settings = this.#parentSettings(network.ref, network.traffic);
     return routedPolicy(context, settings, declared, choice, OF_EGRESS[network.trafficPolicy]);
+  }
+
+  /** As its status says. One that is not accepted still allows or denies, but takes no routes. */
+  #isAccepted({ isReadable, networks = [] }: EgressNetworkSettings): boolean {
+    return isReadable && !overlapsCluster(networks, this.#settings.clusterNetworks);
   }
 
   #parentSettings(ref: ObjectRef, traffic: ParentSettings['traffic']): ParentSettings {

@@ -1,23 +1,15 @@
 /** Whether an EgressNetwork's networks reach into the cluster's own. */
-import { formatIp, type IpNetwork, networkContains, parseNetwork } from '../workloads/ip-address.ts';
+import type { NetworkMatch } from '@tulle/api/policy/network.ts';
+import { type IpNetwork, networkContains } from './ip-address.ts';
 
-export interface NetworkBlock {
-  cidr: string;
-  except?: readonly string[];
-}
-
-/** The first network that has an address of the cluster's networks which `except` does not take out, as text. */
-export function overlapOf(blocks: readonly NetworkBlock[], clusterNetworks: readonly IpNetwork[]): string | undefined {
-  for (const { cidr, except = [] } of blocks) {
-    const network = parseNetwork(cidr);
-    if (!network) continue;
-    const exceptions = except.flatMap((text) => parseNetwork(text) ?? []);
-    for (const own of clusterNetworks) {
+/** Whether a network has an address of the cluster's networks that its exceptions do not take out. */
+export function overlapsCluster(networks: readonly NetworkMatch[], clusterNetworks: readonly IpNetwork[]): boolean {
+  return networks.some(({ network, except }) =>
+    clusterNetworks.some((own) => {
       const common = intersection(network, own);
-      if (common && !isCovered(common, exceptions)) return `${cidr} overlaps with ${textOf(own)}`;
-    }
-  }
-  return undefined;
+      return common !== undefined && !isCovered(common, except);
+    }),
+  );
 }
 
 /** Of two networks one holds the other, or they have nothing in common. */
@@ -38,5 +30,3 @@ function isCovered(network: IpNetwork, exceptions: readonly IpNetwork[]): boolea
   const high = { prefixLength, address: { ...address, value: address.value | bit } };
   return isCovered(low, inside) && isCovered(high, inside);
 }
-
-const textOf = ({ address, prefixLength }: IpNetwork) => `${formatIp(address)}/${prefixLength}`;
