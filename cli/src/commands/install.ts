@@ -81,7 +81,7 @@ async function install(globals: GlobalOptions, options: InstallOptions): Promise
 async function installCrds(globals: GlobalOptions, options: InstallOptions): Promise<KubeObject[]> {
   const installGatewayApi = gatewaySetting(options.set);
   const state = options.ignoreCluster
-    ? ({ kind: 'absent' } as const)
+    ? ({ kind: 'unknown' } as const)
     : await onCluster(globals, (client) => gatewayState(client));
   const { objects, notes } = crdManifests(
     {

@@ -74,7 +74,11 @@ describe('what is printed', () => {
 
   test('leaves what is not ours as it is, and adds what is missing', () => {
     const theirs = new Set(['httproutes.gateway.networking.k8s.io', 'grpcroutes.gateway.networking.k8s.io']);
-    const { objects } = crdManifests(options, { kind: 'external', names: theirs, version: 'v1.4.0 standard' });
+    const { objects, notes } = crdManifests(options, { kind: 'external', names: theirs, version: 'v1.4.0 standard' });
+    assert.match(
+      notes[0]!,
+      /\(v1\.4\.0 standard\) is left as it is; what it lacks is added: referencegrants, tcproutes/,
+    );
     assert.deepEqual(
       names(objects).filter((name) => gatewayNames.includes(name)),
       gatewayNames.filter((name) => !theirs.has(name)),
@@ -100,8 +104,9 @@ describe('what is printed', () => {
       crdManifests({ ...options, installGatewayApi }, state);
     assert.throws(wanted(true, external), /the cluster has it from somebody else \(v1\.4\.0 standard\)/);
     assert.throws(wanted(false, { kind: 'ours' }), /would take it and all its routes away/);
-    assert.match(wanted(false, { kind: 'absent' })().notes[0]!, /no route of it will be read/);
+    assert.throws(wanted(false, { kind: 'absent' }), /the cluster lacks it; apply it first/);
     assert.deepEqual(wanted(false, external)().notes, []);
+    assert.deepEqual(names(wanted(false, { kind: 'unknown' })().objects), names(wanted(false, external)().objects));
   });
 });
 

@@ -62,6 +62,8 @@ export interface CrdOptions {
 /** What the cluster has of the Gateway API. */
 export type GatewayState =
   | { kind: 'absent' }
+  /** Nobody has looked. */
+  | { kind: 'unknown' }
   /** Brought by an installation of ours or Linkerd's, which may bring them again. */
   | { kind: 'ours' }
   /** Somebody else's, all or some of them: those that are named stay as they are. */
@@ -98,8 +100,12 @@ function gatewayDefinitions(
         'leave out the Gateway API (installGatewayAPI=false): an installation has brought it to this cluster, and would take it and all its routes away; leave the setting out to keep it',
       );
     }
-    if (state.kind === 'absent')
-      notes.push('the Gateway API is not in this cluster and not in this output: no route of it will be read');
+    if (state.kind === 'absent') {
+      throw new MeshError(
+        'FAILED_PRECONDITION',
+        'leave out the Gateway API (installGatewayAPI=false): the cluster lacks it; apply it first, or leave the setting out to have it from here',
+      );
+    }
     return [];
   }
   if (state.kind !== 'external') return all;
@@ -109,7 +115,12 @@ function gatewayDefinitions(
       `install the Gateway API (installGatewayAPI=true): the cluster has it from somebody else (${state.version}); leave the setting out to use theirs`,
     );
   }
-  return all.filter((crd) => !state.names.has(crd.metadata.name!));
+  const missing = all.filter((crd) => !state.names.has(crd.metadata.name!));
+  const added = missing.map(({ metadata }) => metadata.name!.split('.')[0]).join(', ');
+  notes.push(
+    `the Gateway API of this cluster (${state.version}) is left as it is${added && `; what it lacks is added: ${added}`}`,
+  );
+  return missing;
 }
 
 /** With the label and annotation of whoever installs them. */

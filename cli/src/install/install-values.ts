@@ -65,7 +65,11 @@ export const PROXY_FLAGS: readonly FlagSpec[] = [
 
 export const INSTALL_FLAGS: readonly FlagSpec[] = [
   ...PROXY_FLAGS,
-  { flag: '--enable-smi', path: 'enableSmi', what: 'read the Service Mesh Interface; with --crds: its definitions too' },
+  {
+    flag: '--enable-smi',
+    path: 'enableSmi',
+    what: 'read the Service Mesh Interface; with --crds: its definitions too',
+  },
   {
     flag: '--disable-h2-upgrade',
     path: 'enableH2Upgrade',
