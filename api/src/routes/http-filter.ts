@@ -1,7 +1,7 @@
 /** What is done to requests and responses on their way: the filters of routes and of their backends. */
 import { Field } from '../field.ts';
 import type { ObjectRef } from '../object-ref.ts';
-import { isHeaderName, isHeaderValue } from './http-match.ts';
+import { isHeaderName, isHeaderValue, PATH_CHARACTERS_MAX } from './http-match.ts';
 import { readHostname, readTarget, type TargetRef } from './route.ts';
 
 export type HttpFilter = HeaderFilter | RedirectFilter | RewriteFilter | MirrorFilter | UnsupportedFilter;
@@ -62,7 +62,6 @@ export type FilterType = (typeof GATEWAY_HTTP_FILTERS)[number];
 
 const FILTERS_MAX = 16;
 const HEADERS_MAX = 16;
-const PATH_CHARACTERS_MAX = 4096;
 const STATUS_DEFAULT = 302;
 const STATUSES = [301, 302, 303, 307, 308];
 const U32_MAX = 0xffff_ffff;

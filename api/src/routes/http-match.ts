@@ -38,7 +38,8 @@ export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 
 const MATCHES_MAX = 64;
 const VALUES_MAX = 16;
 const NAME_CHARACTERS_MAX = 256;
-const PATH_CHARACTERS_MAX = 4096;
+/** What is longer proxies and servers refuse in requests. */
+export const PATH_CHARACTERS_MAX = 4096;
 const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 /** What a field value may hold: no control characters but tabs. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
