@@ -23,7 +23,7 @@ import {
   SERVICE_PROFILES,
   SERVICES,
 } from '@tulle/api';
-import { CORE_EVENTS, EGRESS_NETWORKS, GRPC_ROUTES, HTTP_ROUTES } from '@tulle/api/kinds.ts';
+import { CONFIG_MAPS, CORE_EVENTS, EGRESS_NETWORKS, GRPC_ROUTES, HTTP_ROUTES } from '@tulle/api/kinds.ts';
 import type { ScaleApiServer } from './scale-api-server.ts';
 
 export const SCALE = { namespaces: 50, services: 20, podsPerService: 5, servers: 10, routes: 40, nodes: 100 };
@@ -32,7 +32,7 @@ export const SCALE = { namespaces: 50, services: 20, podsPerService: 5, servers:
 const SERVED: readonly Kind[] = [
   ...[AUTHORIZATION_POLICIES, EXTERNAL_WORKLOADS, HTTP_LOCAL_RATE_LIMIT_POLICIES, JOBS, LEASES, CORE_EVENTS],
   ...[MESH_TLS_AUTHENTICATIONS, NETWORK_AUTHENTICATIONS, POLICY_HTTP_ROUTES, SERVER_AUTHORIZATIONS, SERVERS],
-  ...[SERVICE_PROFILES, EGRESS_NETWORKS, GRPC_ROUTES, HTTP_ROUTES],
+  ...[CONFIG_MAPS, SERVICE_PROFILES, EGRESS_NETWORKS, GRPC_ROUTES, HTTP_ROUTES],
 ];
 
 export interface ScaleService {
@@ -130,15 +130,17 @@ export function server(namespace: string, name: string, accessPolicy: string): K
   };
 }
 
-export function httpRoute(namespace: string, name: string, service: string, weight: number): KubeObject {
+export function httpRoute(namespace: string, name: string, service: string, version: number): KubeObject {
   return {
     metadata: { name, namespace },
     spec: {
       parentRefs: [{ group: '', kind: 'Service', name: service, port: 80 }],
       rules: [
         {
-          matches: [{ path: { type: 'PathPrefix', value: `/${name}` }, headers: [{ name: 'x-version', value: name }] }],
-          backendRefs: [{ name: service, port: 80, weight: weight + 1 }],
+          matches: [
+            { path: { type: 'PathPrefix', value: `/${name}` }, headers: [{ name: 'x-version', value: `v${version}` }] },
+          ],
+          backendRefs: [{ name: service, port: 80 }],
           timeouts: { request: '10s' },
         },
       ],

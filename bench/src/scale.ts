@@ -151,7 +151,7 @@ function changesOf(api: ScaleApiServer, services: readonly ScaleService[]): Chan
       name: 'a route',
       kind: 'outbound',
       concerns: calls('outbound'),
-      make: (round) => api.put(HTTP_ROUTES, httpRoute(namespace, 'route-1', hot.name, 1 + (round % 2))),
+      make: (round) => api.put(HTTP_ROUTES, httpRoute(namespace, 'route-1', hot.name, 100 + (round % 2))),
     },
     {
       name: 'a ServiceProfile',
@@ -178,10 +178,9 @@ function changesOf(api: ScaleApiServer, services: readonly ScaleService[]): Chan
       concerns: (watch) =>
         watch.kind === 'inbound' && watch.service.namespace === namespace && Number(watch.service.name.slice(4)) < 10,
       make: (round) => {
-        const name = `app-${round % 2}`;
-        const reference = { group: 'policy.linkerd.io', kind: 'MeshTLSAuthentication', name };
+        const reference = { group: 'policy.linkerd.io', kind: 'MeshTLSAuthentication', name: 'app-0' };
         const targetRef = { kind: 'Namespace', name: namespace };
-        const spec = { targetRef, requiredAuthenticationRefs: [reference] };
+        const spec = { targetRef, requiredAuthenticationRefs: round % 2 === 0 ? [reference] : [] };
         api.put(AUTHORIZATION_POLICIES, { metadata: { name: 'everyone', namespace }, spec });
       },
     },
