@@ -145,6 +145,25 @@ fn with_every_endpoint_out_requests_fail_fast_until_a_probe_succeeds() {
         assert_eq!(service.replicas[0].take_seen().len(), 2, "nothing reaches it");
         assert_eq!(service.proxy.metric(&format!("{GATE}_shut_total"), &[]).await, Some(1.0));
         assert_eq!(service.proxy.metric(&format!("{GATE}_timeout_seconds"), &[]).await, Some(0.2));
+        let labels =
+            ["parent_name=\"web\"", "backend_name=\"backend\"", &format!("concrete=\"{PATH}\"")].map(str::to_owned);
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        for (family, value) in [
+            ("endpoints", Some(1.0)),
+            ("p2c_endpoints", Some(1.0)),
+            ("p2c_updates_total", Some(1.0)),
+            ("queue_length", Some(0.0)),
+            ("queue_requests_total", Some(5.0)),
+            // Of the five, three had no endpoint.
+            ("queue_latency_seconds_count", Some(2.0)),
+        ] {
+            let family = format!("outbound_http_balancer_{family}");
+            assert_eq!(service.proxy.metric(&family, &labels).await, value, "{family}");
+        }
+        for time in ["open_time_seconds", "shut_time_seconds"] {
+            let at = service.proxy.metric(&format!("{GATE}_{time}"), &labels).await;
+            assert!(at.is_some_and(|at| at > 1.7e9), "{time}: {at:?}");
+        }
         service.replicas[0].set_status(200);
         let (client, to) = (service.client.clone(), service.to);
         service.proxy.wait_for("the endpoint", async |_| ask_times(&client, to, 1).await[0].status == 200).await;
