@@ -265,7 +265,7 @@ fn the_default_policy_holds_while_the_control_plane_says_nothing() {
             let labels = [&format!("srv_name=\"{name}\""), "srv_kind=\"default\"", "srv_group=\"\""];
             assert!(proxy.metric("tcp_open_total", &labels).await.is_some(), "{name}");
             if name == "audit" {
-                let labels = ["authz_name=\"audit\"", "authz_kind=\"default\""];
+                let labels = ["authz_name=\"audit\"", "authz_kind=\"default\"", "target_port=\"8080\""];
                 assert_eq!(proxy.metric("inbound_http_authz_allow_total", &labels).await, Some(6.0));
                 assert!(proxy.output().contains("request allowed: client_ip=10."), "{}", proxy.output());
             }
@@ -317,6 +317,14 @@ fn the_admin_port_is_under_its_own_policy() {
         let (to, authority) = (guarded.addr(ADMIN), guarded.authority.clone());
         assert_eq!(status(&ask_as(&authority, Some(BOT), to, request).await), "200");
         assert_eq!(status(&ask_as(&authority, Some(OTHER), to, request).await), "403");
+        let labels = ["target_port=\"4191\"", "srv_name=\"web\"", "route_name=\"route\"", "tls=\"true\""];
+        let denied = [&labels[..], &["client_id=\"other."]].concat();
+        let local = async |family: &str, labels: &[&str]| {
+            let (_, text) = guarded.proxy.admin_locally("GET", "/metrics").await.unwrap();
+            text.lines().any(|line| line.starts_with(family) && labels.iter().all(|label| line.contains(label)))
+        };
+        assert!(local("inbound_http_authz_deny_total{", &denied).await);
+        assert!(local("inbound_http_authz_allow_total{", &[&labels[..], &["authz_name=\"authz\""]].concat()).await);
         // The pod itself may always ask.
         assert_eq!(guarded.proxy.admin_locally("GET", "/live").await.map(|(status, _)| status), Some(200));
     });

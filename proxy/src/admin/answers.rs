@@ -2,7 +2,7 @@
 
 use super::gzip::gzip;
 use super::server::Admin;
-use crate::http::Body;
+use crate::http::{Body, Error};
 use crate::logging;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -42,9 +42,14 @@ pub async fn answer(admin: &Admin, request: Request<Body>, peer: SocketAddr) -> 
     }
 }
 
-/// The port's policy does not let this client in.
-pub fn denied() -> Response<Bytes> {
-    text(StatusCode::FORBIDDEN, "")
+/// The port's policy does not let this client in, or this request.
+pub fn denied(error: &Error) -> Response<Bytes> {
+    let status = match error {
+        Error::NoRoute => StatusCode::NOT_FOUND,
+        Error::InvalidPolicy(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::FORBIDDEN,
+    };
+    text(status, "")
 }
 
 fn metrics(admin: &Admin, headers: &HeaderMap) -> Response<Bytes> {

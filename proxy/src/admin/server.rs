@@ -4,11 +4,12 @@ use super::answers;
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::control::identity::Identity;
-use crate::control::model::{PeerId, inbound, route};
-use crate::http::{Body, server};
-use crate::inbound::{MeshAccepted, accept_mesh};
+use crate::control::model::{PeerId, inbound::ServerPolicy};
+use crate::http::{Body, Error, server};
+use crate::inbound::{self, MeshAccepted, accept_mesh};
 use crate::transport::Stream;
 use crate::transport::detect::{Detected, HttpVersion, detect_http, detect_http_buffered};
+use crate::transport::orig_dst::unmap;
 use crate::{drain, metrics::Registry};
 use h2::Reason;
 use http::{Request, Response};
@@ -44,7 +45,7 @@ struct Inner {
 
 struct Mesh {
     identity: Identity,
-    policy: watch::Receiver<Arc<inbound::ServerPolicy>>,
+    policy: watch::Receiver<Arc<ServerPolicy>>,
 }
 
 impl Admin {
@@ -116,6 +117,7 @@ impl Admin {
     }
 
     async fn connection(self, tcp: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let (local, peer) = (unmap(tcp.local_addr()?), unmap(peer));
         let MeshAccepted { mut stream, mesh } = match self.0.mesh.get() {
             Some(mesh) => accept_mesh(tcp, &mesh.identity, DETECT_TIMEOUT).await?,
             None => MeshAccepted { stream: Stream::plain(tcp), mesh: None },
@@ -124,7 +126,7 @@ impl Admin {
             Some(tcp) => detect_http(tcp, DETECT_TIMEOUT).await?,
             None => detect_http_buffered(&mut stream, DETECT_TIMEOUT).await?,
         };
-        let service = Arc::new(Service { admin: self.clone(), peer, client: mesh });
+        let service = Arc::new(Service { admin: self.clone(), local, peer, client: mesh });
         let drain = self.0.drain.1.clone();
         match detected {
             Detected::Http(HttpVersion::Http1) => server::serve_http1(stream, service, drain).await,
@@ -137,30 +139,32 @@ impl Admin {
     }
 
     /// Whether the port's policy lets this client ask for this.
-    fn is_allowed(&self, request: &Request<Body>, peer: SocketAddr, tls: inbound::ClientTls<'_>) -> bool {
-        let Some(mesh) = self.0.mesh.get() else { return true };
-        let policy = mesh.policy.borrow();
-        let Some(http) = policy.http() else { return policy.check(peer.ip(), tls).is_some() };
-        let found = http.find(route::Request::new(request));
-        found.is_some_and(|(_, rule)| rule.check(peer.ip(), tls).is_some())
+    fn check(
+        &self,
+        request: &Request<Body>,
+        local: SocketAddr,
+        peer: SocketAddr,
+        client: Option<&Option<PeerId>>,
+    ) -> Result<(), Error> {
+        let Some(mesh) = self.0.mesh.get() else { return Ok(()) };
+        let policy = mesh.policy.borrow().clone();
+        inbound::judge(&self.0.metrics, local, &policy, peer, client, request)
     }
 }
 
 struct Service {
     admin: Admin,
+    local: SocketAddr,
     peer: SocketAddr,
     client: Option<Option<PeerId>>,
 }
 
 impl server::Service for Service {
     async fn call(&self, request: Box<Request<Body>>) -> Result<Response<Body>, Reason> {
-        let tls = match &self.client {
-            Some(id) => inbound::ClientTls::Mesh(id.as_ref()),
-            None => inbound::ClientTls::None,
+        let response = match self.admin.check(&request, self.local, self.peer, self.client.as_ref()) {
+            Ok(()) => answers::answer(&self.admin, *request, self.peer).await,
+            Err(error) => answers::denied(&error),
         };
-        let is_allowed = self.admin.is_allowed(&request, self.peer, tls);
-        let response =
-            if is_allowed { answers::answer(&self.admin, *request, self.peer).await } else { answers::denied() };
         Ok(response.map(Body::from))
     }
 }
@@ -244,13 +248,15 @@ mod tests {
     async fn the_ports_policy_holds_but_never_for_the_pod_itself() {
         let (admin, control, _) = start(&[("INBOUND_DEFAULT_POLICY", "all-authenticated")]).await;
         let request = || Request::get("http://admin/metrics").body(Body::empty()).expect("a request");
+        let local: SocketAddr = "10.0.0.1:4191".parse().expect("an address");
         let stranger: SocketAddr = "10.0.0.9:1".parse().expect("an address");
-        assert!(admin.is_allowed(&request(), stranger, inbound::ClientTls::None), "there is no policy before the mesh");
+        let is_allowed = |peer, client: Option<&Option<PeerId>>| admin.check(&request(), local, peer, client).is_ok();
+        assert!(is_allowed(stranger, None), "there is no policy before the mesh");
         admin.join_mesh(testing::identity(), &control);
         let client = PeerId::Dns("prometheus.ns.serviceaccount.identity.linkerd.cluster.local".into());
-        assert!(!admin.is_allowed(&request(), stranger, inbound::ClientTls::None));
-        assert!(!admin.is_allowed(&request(), stranger, inbound::ClientTls::Mesh(None)));
-        assert!(admin.is_allowed(&request(), stranger, inbound::ClientTls::Mesh(Some(&client))));
-        assert!(admin.is_allowed(&request(), ([127, 0, 0, 1], 1).into(), inbound::ClientTls::None));
+        assert!(!is_allowed(stranger, None));
+        assert!(!is_allowed(stranger, Some(&None)));
+        assert!(is_allowed(stranger, Some(&Some(client))));
+        assert!(is_allowed(([127, 0, 0, 1], 1).into(), None));
     }
 }

@@ -124,3 +124,34 @@ impl Drop for Held {
         (self.1)(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn resolutions_are_counted_by_record_and_result() {
+        let registry = Registry::new(Duration::from_secs(60));
+        let metrics = ServiceMetrics::new(&registry, "policy", "linkerd-policy:8090");
+        metrics.resolved(&[("SRV", false), ("A/AAAA", true)]);
+        let addr = |n: u8| SocketAddr::from(([10, 0, 0, n], 8090));
+        metrics.changed(&[], &[addr(1), addr(2)]);
+        metrics.changed(&[addr(1), addr(2)], &[addr(2), addr(3)]);
+        let held = metrics.opened();
+        let text = registry.encode();
+        for line in [
+            r#"control_dns_resolutions_total{client="policy",record_type="SRV",result="not_found"} 1"#,
+            r#"control_dns_resolutions_total{client="policy",record_type="A/AAAA",result="ok"} 1"#,
+            r#"control_policy_balancer_p2c_updates_total{addr="linkerd-policy:8090",op="Reset"} 1"#,
+            r#"control_policy_balancer_p2c_updates_total{addr="linkerd-policy:8090",op="Add"} 1"#,
+            r#"control_policy_balancer_p2c_updates_total{addr="linkerd-policy:8090",op="Remove"} 1"#,
+            r#"control_policy_balancer_endpoints{addr="linkerd-policy:8090",endpoint_state="ready"} 1"#,
+            r#"control_policy_balancer_endpoints{addr="linkerd-policy:8090",endpoint_state="pending"} 1"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        drop(held);
+        assert!(registry.encode().contains("endpoint_state=\"pending\"} 2"));
+    }
+}

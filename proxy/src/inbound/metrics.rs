@@ -169,6 +169,14 @@ impl Events<'_> {
         self.registry.counter(&HTTP_DENY, labels).incr();
     }
 
+    pub fn http_allowed(&self, client: &Client, rule: &HttpPolicy, authz: &Authz) {
+        if authz.is_audit() {
+            self.http_audited(client, rule, authz);
+        }
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        self.registry.counter(&HTTP_ALLOW, labels.join(&rule.labels).join(&authz.labels)).incr();
+    }
+
     pub fn http_audited(&self, client: &Client, rule: &HttpPolicy, authz: &Authz) {
         let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&rule.labels);
         notes::audited("request", client, &labels, authz);

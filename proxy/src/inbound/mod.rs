@@ -13,8 +13,10 @@ mod tcp;
 
 mod metrics;
 mod notes;
+mod own_port;
 mod profiles;
 mod rate_limit;
 
 pub use context::Context;
+pub use own_port::judge;
 pub use serve::{MeshAccepted, accept_mesh, serve};

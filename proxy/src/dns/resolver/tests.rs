@@ -117,9 +117,10 @@ async fn follows_srv_and_falls_back_to_addresses() {
     let (resolver, dir) = resolver("srv", port, "search l5d\nnameserver 127.0.0.1\noptions ndots:2\n");
     let found = resolver.resolve_srv_or_a("dst.l5d.", 8086).await.unwrap();
     assert_eq!(addrs(&found), ["10.42.0.7:8086", "[fd42::7]:8086", "10.0.0.1:8086"]);
-    assert_eq!(found.ttl, Duration::from_secs(3));
+    assert_eq!((found.ttl, found.source), (Duration::from_secs(3), Source::Services));
     let found = resolver.resolve_srv_or_a("plain", 80).await.unwrap();
     assert_eq!((addrs(&found), found.ttl), (vec!["10.0.0.2:80".into(), "10.0.0.3:80".into()], Duration::from_secs(8)));
+    assert_eq!(found.source, Source::Addresses);
     assert_eq!(resolver.resolve_srv_or_a("none.l5d.", 80).await, Err(Error::NotFound("none.l5d.".into())));
     assert_eq!(resolver.resolve_srv_or_a("a..b", 80).await, Err(Error::BadName("a..b".into())));
     fs::remove_dir_all(dir).unwrap();
