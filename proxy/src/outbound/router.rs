@@ -380,6 +380,7 @@ impl<B: Available> Choice<B> {
             // The usual one has no other to give way to.
             Self::First(list) if list.len() == 1 => list.first(),
             Self::First(list) => list.iter().find(|b| b.is_available()).or_else(|| list.first()),
+            Self::Random(list) if list.len() == 1 => list.first().map(|(backend, _)| backend),
             Self::Random(list) => {
                 let total = list.last()?.1;
                 let at = random_below(usize::try_from(total).unwrap_or(usize::MAX)) as u64;
