@@ -105,8 +105,9 @@ export const tullePolicy: Category = {
       anchor: 'tulle-server-authorization-clients',
       isWarning: true,
       async run(context) {
-        if (!(await presentDefinitions(context)).has(SERVER_AUTHORIZATION_CRD)) throw new Skip();
-        const found = await context.list<KubeObject>(SERVER_AUTHORIZATIONS);
+        const kind = servedAs(SERVER_AUTHORIZATIONS, await presentDefinitions(context));
+        if (!kind) throw new Skip();
+        const found = await context.list<KubeObject>(kind);
         failIfAny(found.flatMap(authorizesNobody), 'these let nobody in:');
       },
     },
@@ -115,11 +116,12 @@ export const tullePolicy: Category = {
       anchor: 'tulle-policies-valid',
       isWarning: true,
       async run(context) {
-        const served = new Set([...(await presentDefinitions(context)).values()].flatMap(servedKinds));
+        const present = await presentDefinitions(context);
         const wrong: string[] = [];
         for (const kind of CHECKED_KINDS) {
-          if (!served.has(`${kind.apiVersion}/${kind.plural}`)) continue;
-          for (const object of await context.list<KubeObject>(kind)) wrong.push(...whyRefused(kind, object));
+          const served = servedAs(kind, present);
+          if (!served) continue;
+          for (const object of await context.list<KubeObject>(served)) wrong.push(...whyRefused(kind, object));
         }
         failIfAny(
           wrong.slice(0, WRONG_SHOWN_MAX),
@@ -198,11 +200,18 @@ interface Schema {
   'x-kubernetes-preserve-unknown-fields'?: boolean;
 }
 
+/** The kind in the version that we ask for, or in one that the cluster has. */
+function servedAs(kind: Kind, present: ReadonlyMap<string, CustomResourceDefinition>): Kind | undefined {
+  const group = groupOf(kind.apiVersion);
+  const crd = present.get(`${kind.plural}.${group}`);
+  const versions = (crd ? servedVersions(crd) : []).map((version) => `${group}/${version}`);
+  if (versions.includes(kind.apiVersion)) return kind;
+  return versions[0] === undefined ? undefined : { ...kind, apiVersion: versions[0] };
+}
+
 type Definition = KubeObject | CustomResourceDefinition;
 
 const versionsOf = ({ spec }: Definition): Version[] => (spec?.versions ?? []).filter(({ served }: Version) => served);
-const servedKinds = (crd: Definition): string[] =>
-  servedVersions(crd).map((version) => `${crd.spec?.group}/${version}/${crd.spec?.names.plural}`);
 const servedVersions = (crd: Definition): string[] => versionsOf(crd).map(({ name }) => name);
 
 /** Of the fields that we read beyond Linkerd's schema. */
