@@ -56,7 +56,7 @@ fn identities_are_limited_each_alone_strangers_together_and_overrides_by_their_o
         let label = format!("client_id=\"{SLOWER}\"");
         assert!(guarded.proxy.metric("inbound_http_local_ratelimit_total", &[&label]).await.is_some());
         // Requests that are limited have been authorized before.
-        assert_eq!(guarded.proxy.metric("inbound_http_authz_allow_total", &[]).await, Some(24.0));
+        assert_eq!(guarded.proxy.metric("inbound_http_authz_allow_total", &["target_port=\"8080\""]).await, Some(24.0));
     });
 }
 
