@@ -28,7 +28,10 @@ const FAMILIES: Record<string, { unit: SeenCaller['unit']; isAllowed: boolean }>
   inbound_tcp_authz_deny_total: { unit: 'connections', isAllowed: false },
 };
 
-/** Of connections that are open now: the counters of those that were silent for ten minutes are gone. */
+/**
+ * Connections that are open now: the counters of those that were silent for ten minutes are gone. Without an identity it
+ * may be a probe that is just being answered, and does not count.
+ */
 const OPEN = 'tcp_open_connections';
 
 /** In the order of namespace, pod, port and caller. Requests of the kubelet that its probe route took are left out. */
@@ -37,7 +40,8 @@ export function seenCallers(scrapes: readonly ProxyScrape[]): SeenCaller[] {
   for (const { namespace, pod, samples } of scrapes) {
     const last = (name: string) => (name === OPEN ? 1 : 0);
     for (const { name, labels, value } of [...samples].sort((a, b) => last(a.name) - last(b.name))) {
-      const isOpen = name === OPEN && labels.direction === 'inbound' && labels.peer === 'src';
+      const isOpen =
+        name === OPEN && labels.direction === 'inbound' && labels.peer === 'src' && Boolean(labels.client_id);
       const family = isOpen ? { unit: 'connections' as const, isAllowed: true } : FAMILIES[name];
       const port = Number(labels.target_port ?? labels.srv_port);
       if (!family || value === 0 || !port || PROXY_PORTS.has(port) || labels.route_name === 'probe') continue;
