@@ -21,7 +21,7 @@ export interface RoutedPolicy {
   grpc: readonly GrpcPolicyRoute[];
   /** Of connections, for `tls`. */
   tls: readonly ConnectionPolicyRoute[];
-  /** Of connections, for `opaque` and for what `detect` does not recognise. */
+  /** Of connections, for `opaque` and for what `detect` does not recognise; one, or none that takes anything. */
   opaque: readonly ConnectionPolicyRoute[];
   /** Attached routes that have no effect, and why. */
   shadowed: readonly { ref: ObjectRef; reason: string }[];

@@ -135,6 +135,22 @@ test('a route none of whose host names can be read takes no request, and others 
   assert.deepEqual(at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1'), {});
 });
 
+test('of several TCPRoutes the oldest takes every connection', () => {
+  const routes = [
+    route('tcp', 'young', [{}], { createdAt: 1 }),
+    route('tcp', 'old', [{}]),
+    route('tcp', 'empty', [], { createdAt: -1 }),
+  ];
+  const world = new OutboundWorld([WEB, ...routes]);
+  assert.equal(inForce(world), 'opaque: old');
+  const policy = world.policy('10.96.0.1:80');
+  const reasons = policy.kind === 'routed' ? policy.shadowed.map(({ ref, reason }) => `${ref.name}: ${reason}`) : [];
+  assert.deepEqual(reasons, ['young: an older TCPRoute takes every connection']);
+  world.delete(...routes[0]!);
+  world.delete(...routes[1]!);
+  assert.deepEqual(at(world.wire('10.96.0.1:80'), 'protocol'), { opaque: {} });
+});
+
 test('a TLSRoute none of whose names can be read takes no connection', () => {
   const parents = [{ ...EGRESS_PARENT, port: 443 }];
   const bad = route('tls', 'bad', [{}], { parents, hostnames: ['10.0.0.1'] });

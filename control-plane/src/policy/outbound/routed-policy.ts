@@ -3,7 +3,7 @@
 import type { BackendContext } from './backends.ts';
 import { connectionRoute, defaultConnectionRoute } from './connection-rules.ts';
 import type { AnyRoute } from './outbound-index.ts';
-import { NOT_ALLOWED, type RoutedPolicy } from './outbound-policy.ts';
+import { type ConnectionPolicyRoute, NOT_ALLOWED, type RoutedPolicy } from './outbound-policy.ts';
 import { defaultGrpcRoute, defaultHttpRoute, grpcRoute, httpRoute, type ParentSettings } from './request-rules.ts';
 import type { RouteChoice } from './route-choice.ts';
 
@@ -39,6 +39,13 @@ export function routedPolicy(
   const withRest = <R>(protocols: readonly RoutedPolicy['protocol'][], attached: R[], rest: () => R): R[] =>
     protocols.includes(protocol) && (isAlways || attached.length === 0) ? [...attached, rest()] : attached;
   const failure = isForbidden ? NOT_ALLOWED : undefined;
+  const connections = withRest(
+    ['detect', 'opaque'],
+    of('tcp').map(({ route }) => connectionRoute(context, route)),
+    () => defaultConnectionRoute(context, names.opaque, isForbidden),
+  );
+  const opaque = firstWithRule(connections);
+  const behind = opaque[0] ? of('tcp').slice(connections.indexOf(opaque[0]) + 1) : [];
   return {
     kind: 'routed',
     parent: context.parent,
@@ -59,13 +66,16 @@ export function routedPolicy(
       of('tls').map(({ route }) => connectionRoute(context, route)),
       () => defaultConnectionRoute(context, names.tls, isForbidden),
     ),
-    opaque: withRest(
-      ['detect', 'opaque'],
-      of('tcp').map(({ route }) => connectionRoute(context, route)),
-      () => defaultConnectionRoute(context, names.opaque, isForbidden),
-    ),
-    shadowed,
+    opaque,
+    shadowed: [...shadowed, ...behind.map(({ route }) => ({ ref: route.ref, reason: AFTER_FIRST }))],
   };
+}
+
+const AFTER_FIRST = 'an older TCPRoute takes every connection';
+
+/** Nothing tells connections apart, so the first takes them all; one without a rule takes none. */
+function firstWithRule(routes: readonly ConnectionPolicyRoute[]): readonly ConnectionPolicyRoute[] {
+  return routes.filter(({ rules }) => rules.length > 0).slice(0, 1);
 }
 
 /** All routes in force are of one kind. */

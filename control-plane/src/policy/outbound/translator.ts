@@ -67,7 +67,7 @@ const UNDEFINED_PORT: OpaqueRouteInit = {
 function toProtocol(policy: RoutedPolicy, clusterDomain: string): ProtocolInit {
   const failureAccrual = policy.accrual && toAccrual(policy.accrual);
   const http = () => ({ routes: toHttpRoutes(policy.http, clusterDomain), failureAccrual });
-  const opaque = () => ({ routes: withRules(policy.opaque).map((route) => toOpaqueRoute(route, clusterDomain)) });
+  const opaque = () => ({ routes: policy.opaque.map((route) => toOpaqueRoute(route, clusterDomain)) });
   switch (policy.protocol) {
     case 'detect': {
       const both = http();
@@ -85,15 +85,13 @@ function toProtocol(policy: RoutedPolicy, clusterDomain: string): ProtocolInit {
       return { kind: { case: 'grpc', value: { routes, failureAccrual } } };
     }
     case 'tls': {
-      const routes = withRules(policy.tls).map((route) => toTlsRoute(route, clusterDomain));
+      // One without a rule takes nothing; written, it would have no names either, and that is every name.
+      const routes = policy.tls
+        .filter(({ rules }) => rules.length > 0)
+        .map((route) => toTlsRoute(route, clusterDomain));
       return { kind: { case: 'tls', value: { routes } } };
     }
   }
-}
-
-/** A route without a rule takes nothing; written, it would have no names either, and that is every name. */
-function withRules(routes: readonly ConnectionPolicyRoute[]): readonly ConnectionPolicyRoute[] {
-  return routes.filter(({ rules }) => rules.length > 0);
 }
 
 function toOpaqueRoute({ source, rules }: ConnectionPolicyRoute, clusterDomain: string): OpaqueRouteInit {
