@@ -198,6 +198,19 @@ test('says whether a client is let in, by what, and what does not fit', () => {
   );
 });
 
+test('a client without a proxy follows no route, and shows no identity', () => {
+  const plain = `---
+{ apiVersion: v1, kind: Pod, metadata: { name: plain, namespace: client }, spec: { containers: [] }, status: { podIPs: [{ ip: 10.1.0.9 }] } }
+`;
+  const facts = told(CLUSTER + plain + ROUTE + SERVER, { from: 'po/client/plain' });
+  assert.equal(facts[1], 'proxy | none: the request goes where the Service sends it, by no route');
+  assert.ok(
+    facts.includes('verdict | refused (403): no authorization fits the client | Server shop/web-http'),
+    facts.join('\n'),
+  );
+  assert.ok(facts.includes('not by | the client is not meshed | ServerAuthorization shop/bots'));
+});
+
 test('says what is not there or not clear', () => {
   const of = view(CLUSTER);
   const caller = findCaller(of, 'client', 'shop');

@@ -82,13 +82,23 @@ function explainService(view: ClusterView, query: Query): Explanation {
   const evaluated = evaluateOutbound(policy, { ...request, host });
   const profile = view.profiles.find(service, caller.namespace);
   const isProfiled = profile !== undefined && profile.routes.length + profile.dstOverrides.length > 0;
-  const facts = isProfiled
-    ? profileFacts(view, { service, profile, request, port, evaluated })
-    : clientFacts(view, { service, policy, evaluated });
-  const isSent = isProfiled || evaluated.outcome === 'sent';
+  const facts =
+    caller.isMeshed === false
+      ? [
+          {
+            label: 'proxy',
+            value: 'none: the request goes where the Service sends it, by no route',
+            tone: 'bad' as const,
+          },
+        ]
+      : isProfiled
+        ? profileFacts(view, { service, profile, request, port, evaluated })
+        : clientFacts(view, { service, policy, evaluated });
+  const hasProxy = caller.isMeshed !== false;
+  const isSent = isProfiled || evaluated.outcome === 'sent' || !hasProxy;
   const targets = !isSent
     ? []
-    : isProfiled
+    : isProfiled || !hasProxy
       ? [{ key, port }]
       : evaluated.backends.flatMap(({ target: to, failure }) =>
           to.kind === 'service' && failure === undefined ? [{ key: `${to.namespace}/${to.name}`, port: to.port }] : [],
