@@ -6,6 +6,12 @@ use http::{
     uri::{Authority, Scheme},
 };
 
+/// Who the client of an inbound request is.
+pub static L5D_CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
+/// The name of the ServiceProfile by whose routes a request was sent.
+pub static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
+/// Who the server must be.
+pub static L5D_REQUIRE_ID: HeaderName = HeaderName::from_static("l5d-require-id");
 pub static L5D_ORIG_PROTO: HeaderName = HeaderName::from_static("l5d-orig-proto");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

@@ -5,19 +5,16 @@ use super::{app::App, client::Client, context::Worker, http::To, serve::http as 
 use crate::{
     control::model::PeerId,
     drain,
-    http::{Body, Error},
+    http::{Body, Error, headers},
     outbound::NamedDestination,
     transport::{Stream, detect::HttpVersion, failure::Failure},
 };
 use http::{
-    HeaderName, HeaderValue, Request, Response, Uri, Version,
+    HeaderValue, Request, Response, Uri, Version,
     header::{FORWARDED, HOST},
     uri::{Authority, Scheme},
 };
 use std::{io, net::IpAddr, sync::Arc};
-
-static L5D_CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
-static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 
 /// Where the requests of one client's connection go.
 pub struct Gateway {
@@ -77,15 +74,15 @@ impl Gateway {
         is_grpc: bool,
         drain: drain::Watch,
     ) -> Result<Response<Body>, Error> {
-        let headers = request.headers_mut();
-        let has_passed = headers.get_all(FORWARDED).iter().any(|value| is_by(value, self.local_id.as_str()));
+        let named = request.headers_mut();
+        let has_passed = named.get_all(FORWARDED).iter().any(|value| is_by(value, self.local_id.as_str()));
         if self.is_own_client || has_passed {
             return Err(Error::GatewayLoop);
         }
-        headers.append(FORWARDED, self.forwarded.clone());
+        named.append(FORWARDED, self.forwarded.clone());
         // They speak of the client's cluster.
-        headers.remove(&L5D_CLIENT_ID);
-        headers.remove(&L5D_DST_CANONICAL);
+        named.remove(&headers::L5D_CLIENT_ID);
+        named.remove(&headers::L5D_DST_CANONICAL);
         // HTTP/2 requests have been given their authority by the client's proxy.
         if request.version() != Version::HTTP_2 {
             let host = HeaderValue::from_str(self.authority.as_str());

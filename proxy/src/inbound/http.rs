@@ -29,13 +29,11 @@ use crate::{
     },
     transport::detect::HttpVersion,
 };
-use http::{HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
-
-static L5D_CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
 
 /// Serves one connection of a client.
 pub struct HttpService {
@@ -103,9 +101,9 @@ impl HttpService {
             true => headers::strip_all_but_upgrade(request_headers),
             false => headers::strip_connection(request_headers),
         }
-        request_headers.remove(&L5D_CLIENT_ID);
+        request_headers.remove(&headers::L5D_CLIENT_ID);
         if let Some(id) = &self.client_id {
-            request_headers.insert(L5D_CLIENT_ID.clone(), id.clone());
+            request_headers.insert(headers::L5D_CLIENT_ID.clone(), id.clone());
         }
 
         let class = self.class();

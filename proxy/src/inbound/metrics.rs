@@ -18,7 +18,7 @@ use crate::{
     transport::{
         detect::{Detected, HttpVersion},
         header::{Session, TransportHeader},
-        sensor::TransportMetrics,
+        sensor::{TransportMetrics, target_labels},
     },
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -268,8 +268,4 @@ fn client_labels(labels: Labels, addr: SocketAddr, tls: &Tls, policy: &ServerPol
         Tls::PortSkipped => labels.with("tls", "no_identity").with("no_tls_reason", "port_skipped"),
     };
     labels.join(&policy.labels).with("srv_port", addr.port())
-}
-
-fn target_labels(labels: Labels, addr: SocketAddr) -> Labels {
-    labels.with("target_addr", addr).with("target_ip", addr.ip()).with("target_port", addr.port())
 }

@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::{
     control::{InboundProfile, InboundProfileWatch, model::profile::ProfileRoute, model::route},
-    http::stats::RequestStats,
+    http::{headers, stats::RequestStats},
     idle_cache::IdleCache,
     outbound::route_stats,
 };
@@ -15,7 +15,6 @@ use std::{
 };
 use tokio::time::{Instant, timeout_at};
 
-static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 const DEFAULT_PORT: u16 = 80;
 
 /// One worker's profiles.
@@ -117,6 +116,6 @@ impl Profiled {
 /// What the client's proxy says that the request is for, or else what the request says.
 fn name<B>(request: &Request<B>, is_meshed: bool) -> Option<&str> {
     let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let canonical = header(&L5D_DST_CANONICAL).filter(|_| is_meshed);
+    let canonical = header(&headers::L5D_DST_CANONICAL).filter(|_| is_meshed);
     canonical.or_else(|| request.uri().authority().map(|a| a.as_str())).or_else(|| header(&HOST))
 }

@@ -20,11 +20,8 @@ use crate::{
         header::TransportHeader,
     },
 };
-use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header::HOST, uri::Authority};
+use http::{HeaderValue, Request, Response, Uri, Version, header::HOST, uri::Authority};
 use std::{net::SocketAddr, sync::Arc};
-
-static L5D_REQUIRE_ID: HeaderName = HeaderName::from_static("l5d-require-id");
-static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 
 pub struct HttpEndpoint {
     endpoint: Arc<Endpoint>,
@@ -85,10 +82,10 @@ impl HttpEndpoint {
         }
         let authority = self.endpoint.authority_override.as_ref();
         let mut kept = None;
-        if authority.is_some() || request.headers().contains_key(&L5D_REQUIRE_ID) {
+        if authority.is_some() || request.headers().contains_key(&headers::L5D_REQUIRE_ID) {
             // Another endpoint must get what this one would get, and be who it has to be.
             kept = Some(Box::new((request.uri().clone(), request.headers().clone())));
-            if let Some(required) = request.headers_mut().remove(&L5D_REQUIRE_ID)
+            if let Some(required) = request.headers_mut().remove(&headers::L5D_REQUIRE_ID)
                 && !self.has_identity(&required)
             {
                 return Err(Box::new(SendError { error: Error::RequiredIdentity, request: None }));
@@ -230,7 +227,7 @@ fn transport_header(endpoint: &Endpoint) -> Option<TransportHeader> {
 
 fn override_authority(request: &mut Request<Body>, authority: &Authority) {
     request.headers_mut().remove(HOST);
-    request.headers_mut().remove(&L5D_DST_CANONICAL);
+    request.headers_mut().remove(&headers::L5D_DST_CANONICAL);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.authority = Some(authority.clone());
     parts.scheme.get_or_insert(http::uri::Scheme::HTTP);

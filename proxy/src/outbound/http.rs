@@ -27,14 +27,12 @@ use crate::{
     },
     transport::detect::HttpVersion,
 };
-use http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
-
-static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 
 /// How often a request is sent again that a peer refused unseen.
 const UNSEEN_RETRIES_MAX: u32 = 3;
@@ -109,7 +107,7 @@ impl HttpService {
         if routes.is_profile
             && let Some(logical) = router.policy.logical.as_deref().and_then(|l| HeaderValue::from_str(l).ok())
         {
-            request.headers_mut().insert(L5D_DST_CANONICAL.clone(), logical);
+            request.headers_mut().insert(headers::L5D_DST_CANONICAL.clone(), logical);
         }
         let upload = Upload::of(request.body_mut(), &rule.stats, rule.watches_progress());
         let exchange = Exchange {

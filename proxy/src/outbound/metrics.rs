@@ -8,7 +8,7 @@ use crate::{
     transport::{
         detect::{Detected, HttpVersion},
         failure,
-        sensor::{Transfer, TransportMetrics},
+        sensor::{Transfer, TransportMetrics, target_labels},
     },
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -139,10 +139,6 @@ pub fn endpoint_labels(context: &Context, endpoint: &Endpoint, authority: Option
         None => labels.with("tls", "no_identity").with("no_tls_reason", "not_provided_by_service_discovery"),
     };
     labels.join(&endpoint.labels)
-}
-
-fn target_labels(labels: Labels, addr: SocketAddr) -> Labels {
-    labels.with("target_addr", addr).with("target_ip", addr.ip()).with("target_port", addr.port())
 }
 
 pub fn route_histogram_labels(parent: &Meta, route: &Meta) -> Labels {

@@ -17,12 +17,13 @@ use crate::{
         Body,
         classify::{Classifier, grpc_status, is_grpc},
         h1_client::copy_head,
+        headers,
         limit::{InFlight, Permit},
         tape::Tape,
         track::Tracker,
     },
 };
-use http::{HeaderName, Request};
+use http::Request;
 use http_body::Body as _;
 use std::{
     future::poll_fn,
@@ -35,9 +36,6 @@ use std::{
 pub const IN_FLIGHT_MAX: usize = 256;
 /// When a copy is given up whose response does not end.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-static L5D_REQUIRE_ID: HeaderName = HeaderName::from_static("l5d-require-id");
-static L5D_DST_CANONICAL: HeaderName = HeaderName::from_static("l5d-dst-canonical");
 
 pub struct Mirror {
     to: Arc<Balancer<HttpEndpoint>>,
@@ -86,8 +84,8 @@ impl Mirror {
         let Some(permit) = self.in_flight.acquire() else { return self.stats.overflow.incr() };
         let mut request = copy_head(request);
         // These speak of where the request itself goes.
-        request.headers_mut().remove(&L5D_REQUIRE_ID);
-        request.headers_mut().remove(&L5D_DST_CANONICAL);
+        request.headers_mut().remove(&headers::L5D_REQUIRE_ID);
+        request.headers_mut().remove(&headers::L5D_DST_CANONICAL);
         let copy = Copy { mirror: self.clone(), request: Some(request), asked, permit: Some(permit) };
         tape.when_complete(Box::new(move |body| copy.send(body)));
     }

@@ -1,7 +1,7 @@
 //! Counts connections and their bytes: the `tcp_*` families. Handles are resolved once per connection class.
 
 use crate::metrics::{Counter, Family, Gauge, Labels, Registry};
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 static OPEN_TOTAL: Family = Family::counter("tcp_open_total", "Total count of opened connections.");
 static OPEN: Family = Family::gauge("tcp_open_connections", "Number of currently-open connections.");
@@ -93,6 +93,11 @@ impl Drop for Sensor {
             }
         }
     }
+}
+
+/// Adds `target_addr`, `target_ip` and `target_port`.
+pub fn target_labels(labels: Labels, addr: SocketAddr) -> Labels {
+    labels.with("target_addr", addr).with("target_ip", addr.ip()).with("target_port", addr.port())
 }
 
 fn errno(kind: io::ErrorKind) -> &'static str {
