@@ -96,7 +96,7 @@ export function trialTable(rows: readonly Row[]): string {
       `${row.caller.namespace} ${row.workload}`,
       String(row.caller.port),
       countText(row.caller.allowed + row.caller.denied, row.caller.unit),
-      row.after.verdict === 'allow' ? row.by : `${row.by}: ${row.after.reason}`,
+      row.after.verdict === 'allow' ? row.by : `${row.by}: ${row.after.reason}${probeNote(row)}`,
     ]),
   );
   const of = (change: TrialRow['change']) => rows.filter((row) => row.change === change).length;
@@ -107,6 +107,12 @@ export function trialTable(rows: readonly Row[]): string {
     ...(of('depends') ? [`${of('depends')} depend on paths and headers, which metrics do not tell`] : []),
   ];
   return `${table}\n${summary.join(', ')}. Who has been silent for ten minutes is not known.\n`;
+}
+
+/** Metrics do not tell the kubelet's TCP probes from clients; probes only connect, and that goes on to work. */
+function probeNote({ caller, change }: Row): string {
+  const isLikeProbe = caller.clientId === undefined && caller.unit === 'connections';
+  return change === 'refused' && isLikeProbe ? " (or the kubelet's TCP probes, which still connect)" : '';
 }
 
 function trialJson(rows: readonly Row[]): string {
