@@ -10,6 +10,7 @@ import { createExternalWorkloads } from './external-workloads/controller.ts';
 import { startIdentity } from './identity/service.ts';
 import { createInjector } from './injector/service.ts';
 import type { Loggers } from './logger.ts';
+import { compactHeap } from './memory.ts';
 import { MetricRegistry } from './metric-registry.ts';
 import { watchInboundPolicies } from './policy/inbound/sources.ts';
 import { watchOutboundPolicies } from './policy/outbound/sources.ts';
@@ -18,6 +19,9 @@ import { registerProcessMetrics } from './process-metrics.ts';
 import { startGrpcServer } from './server.ts';
 import { createStatus } from './status/service.ts';
 import { ClusterState } from './workloads/cluster-state.ts';
+
+/** Long enough for the first answers, short enough that nobody sees the memory of the lists. */
+const COMPACT_AFTER_MS = 3_000;
 
 export interface Context extends AsyncDisposable {
   /** Where each server listens. */
@@ -102,7 +106,8 @@ async function startComponents(
     missing.set('cluster', () => !state.isSynced);
     // Both reject only when the process stops; until then they are tried again.
     const synced = state.start(client, loggers.of('workloads'), signal);
-    synced.catch(() => undefined);
+    // Streams that waited are answered first.
+    synced.then(() => setTimeout(compactHeap, COMPACT_AFTER_MS).unref()).catch(() => undefined);
     externalWorkloads?.(synced, signal).catch(() => undefined);
     if (has('status')) status?.run(synced, signal).catch(() => undefined);
     const size = metrics.gauge('workload_index_size', 'Objects and entries of the workload index');
