@@ -206,6 +206,30 @@ test('routes of a GRPCRoute go by method', async () => {
   assert.equal(await from('serverStream'), 'emoji');
 });
 
+test('an ingress controller names the Service that its requests are for', async () => {
+  await using _ = await inForce([
+    ...exampleOf('ingress.md', 'ingress'),
+    ...exampleOf('traffic-splitting.md', 'headers'),
+  ]);
+  await until('the ingress is ready', async () => {
+    const [pod] = await podsOf(cluster, NAMESPACE, 'ingress');
+    return pod?.status.conditions.some(
+      (c: { type: string; status: string }) => c.type === 'Ready' && c.status === 'True',
+    );
+  });
+  const ingress = await agentOf(cluster, NAMESPACE, 'ingress');
+  const [pod] = await podsOf(cluster, NAMESPACE, 'emoji');
+  const override = `emoji.${NAMESPACE}.svc.cluster.local:${PORTS.http}`;
+  const ask = async (headers: Record<string, string>) => {
+    const url = `http://${pod?.status.podIP}:${PORTS.http}/`;
+    return JSON.parse((await ingress.run('http', { url, headers: { 'x-tester': 'yes', ...headers } })).body);
+  };
+  assert.equal((await ask({})).pod, pod?.metadata.name);
+  const routed = await ask({ 'l5d-dst-override': override });
+  assert.match(routed.pod, /^emoji-next-/);
+  assert.equal(routed.headers['l5d-dst-override'], undefined);
+});
+
 test('what leaves the cluster is what the EgressNetwork allows', {
   skip: process.env.TEST_KUBECONFIG ? 'adds an address to the network of the one-machine cluster' : false,
 }, async () => {
