@@ -159,14 +159,13 @@ export function createExternalWorkloads(
       await waker.wait(signal);
       const keys = [...stale];
       stale.clear();
+      const failed: string[] = [];
       for (const key of keys) {
         if (!isLeader || signal.aborted) break;
-        if (!(await write(options, index, key))) stale.add(key);
+        if (!(await write(options, index, key))) failed.push(key);
       }
-      if (stale.size > 0 && isLeader) {
-        await sleep(RETRY_MS, signal);
-        waker.wake();
-      }
+      // Others go on meanwhile.
+      if (failed.length > 0) void sleep(RETRY_MS, signal).then(() => mark(failed));
     }
     await leading;
   };
