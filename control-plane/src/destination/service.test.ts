@@ -3,13 +3,14 @@ import test, { type TestContext } from 'node:test';
 import { create, toBinary, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { ENDPOINT_SLICES, NODES, PODS, REPLICA_SETS, SERVICE_PROFILES, SERVICES } from '@tulle/api';
+import { ENDPOINT_SLICES, EXTERNAL_WORKLOADS, NODES, PODS, REPLICA_SETS, SERVICE_PROFILES, SERVICES } from '@tulle/api';
 import {
   Destination,
   DestinationProfileSchema,
   GetDestinationSchema,
   type Update,
   type WeightedAddr,
+  WeightedAddrSchema,
 } from '@tulle/api/gen/destination_pb.ts';
 import { readStream, startTestControlPlane } from '../testing/control-plane.ts';
 import type { FakeKubernetes } from '../testing/fake-kubernetes.ts';
@@ -283,4 +284,45 @@ test('a ServiceProfile is on the wire field by field, and goes when it goes', as
   assert.deepEqual(last.routes, []);
   assert.equal(last.profileRef, undefined);
   assert.equal(last.retryBudget?.minRetriesPerSecond, 10);
+});
+
+test('an ExternalWorkload is an endpoint of its Service and by its address, with its SPIFFE identity', async (t) => {
+  const object = {
+    metadata: { name: 'vm', namespace: 'app', uid: 'u' },
+    spec: {
+      meshTLS: { identity: 'spiffe://example.org/vm', serverName: 'vm.example.org' },
+      ports: [{ name: 'linkerd-proxy', port: 4999 }, { port: 8080 }],
+      workloadIPs: [{ ip: '192.0.2.7' }],
+    },
+  };
+  const endpoints = slice('vm', [{ ip: '192.0.2.7' }]);
+  endpoints.endpoints[0].targetRef = { kind: 'ExternalWorkload', namespace: 'app', name: 'vm', uid: 'u' };
+  const { destination } = await startTestControlPlane(t, {
+    components: 'destination',
+    prepare: (cluster) => {
+      cluster.put(EXTERNAL_WORKLOADS, object);
+      cluster.put(SERVICES, service('vm', { clusterIPs: ['10.96.0.8'] }));
+      cluster.put(ENDPOINT_SLICES, endpoints);
+    },
+  });
+  const path = 'vm.app.svc.cluster.local:80';
+  const { update } = await readStream(t, (signal) => destination.get({ path }, { signal }))();
+  assert.ok(update.case === 'add');
+  const wanted = {
+    addr: { ip: { ipv4: 3221225991 }, port: 8080 },
+    weight: 10_000,
+    metricLabels: { external_workload: 'vm', zone_locality: 'unknown' },
+    tlsIdentity: { uriLikeIdentity: { uri: 'spiffe://example.org/vm' }, serverName: { name: 'vm.example.org' } },
+    protocolHint: { h2: {}, opaqueTransport: { inboundPort: 4999 } },
+    http2: { keepAlive: { interval: '10s', timeout: '3s', whileIdle: true } },
+    resourceRef: {
+      resource: { group: 'workload.linkerd.io', kind: 'ExternalWorkload', name: 'vm', namespace: 'app' },
+    },
+  };
+  assert.deepEqual(toJson(WeightedAddrSchema, update.value.addrs[0]!), wanted);
+  const profile = await readStream(t, (signal) => destination.getProfile({ path: '192.0.2.7:8080' }, { signal }))();
+  assert.deepEqual(toJson(WeightedAddrSchema, profile.endpoint!), {
+    ...wanted,
+    metricLabels: { ...wanted.metricLabels, namespace: 'app' },
+  });
 });

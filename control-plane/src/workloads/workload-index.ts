@@ -58,10 +58,13 @@ export class WorkloadIndex {
   readonly #owners = new Map<string, Owner>();
   readonly #zones = new Map<string, string>();
 
+  readonly #podsByNamespace = new MultiMap<string, string>();
   readonly #podsByIp = new MultiMap<string, string>();
   readonly #podsByOwner = new MultiMap<string, string>();
   readonly #podsByNode = new MultiMap<string, string>();
+  readonly #externalsByNamespace = new MultiMap<string, string>();
   readonly #externalsByIp = new MultiMap<string, string>();
+  readonly #servicesByNamespace = new MultiMap<string, string>();
   readonly #servicesByIp = new MultiMap<string, string>();
   readonly #slicesByService = new MultiMap<string, string>();
   readonly #slicesByPod = new MultiMap<string, string>();
@@ -194,10 +197,13 @@ export class WorkloadIndex {
       namespaces: this.#namespaces.size,
       owners: this.#owners.size,
       zones: this.#zones.size,
+      podsByNamespace: this.#podsByNamespace.size,
       podsByIp: this.#podsByIp.size,
       podsByOwner: this.#podsByOwner.size,
       podsByNode: this.#podsByNode.size,
+      externalsByNamespace: this.#externalsByNamespace.size,
       externalsByIp: this.#externalsByIp.size,
+      servicesByNamespace: this.#servicesByNamespace.size,
       servicesByIp: this.#servicesByIp.size,
       slicesByService: this.#slicesByService.size,
       slicesByPod: this.#slicesByPod.size,
@@ -212,6 +218,7 @@ export class WorkloadIndex {
       for (const ip of addressesOf(old)) this.#podsByIp.delete(ip, key);
       if (old.owner) this.#podsByOwner.delete(ownerKey(old), key);
       this.#podsByNode.delete(old.nodeName, key);
+      this.#podsByNamespace.delete(old.namespace, key);
       this.#pods.delete(key);
     }
     if (!pod) return;
@@ -219,6 +226,7 @@ export class WorkloadIndex {
     for (const ip of addressesOf(pod)) this.#podsByIp.add(ip, key);
     if (pod.owner) this.#podsByOwner.add(ownerKey(pod), key);
     this.#podsByNode.add(pod.nodeName, key);
+    this.#podsByNamespace.add(pod.namespace, key);
     this.#touchPod(pod, topics);
   }
 
@@ -233,9 +241,11 @@ export class WorkloadIndex {
   #replaceExternal(key: string, external: ExternalWorkload | undefined, topics: Set<Topic>): void {
     const old = this.#externals.get(key);
     for (const ip of old?.ips ?? []) this.#externalsByIp.delete(ip, key);
+    if (old) this.#externalsByNamespace.delete(old.ref.namespace, key);
     if (external) this.#externals.set(key, external);
     else this.#externals.delete(key);
     for (const ip of external?.ips ?? []) this.#externalsByIp.add(ip, key);
+    if (external) this.#externalsByNamespace.add(external.ref.namespace, key);
     for (const ip of old?.ips ?? []) topics.add(`ip/${ip}`);
     this.#touchExternal(key, topics);
   }
@@ -251,11 +261,13 @@ export class WorkloadIndex {
     if (old) {
       this.#touchService(old, topics);
       for (const ip of old.clusterIps) this.#servicesByIp.delete(canonicalIp(ip), key);
+      this.#servicesByNamespace.delete(old.namespace, key);
       this.#services.delete(key);
     }
     if (!service) return;
     this.#services.set(key, service);
     for (const ip of service.clusterIps) this.#servicesByIp.add(canonicalIp(ip), key);
+    this.#servicesByNamespace.add(service.namespace, key);
     this.#touchService(service, topics);
   }
 
@@ -305,9 +317,9 @@ export class WorkloadIndex {
   #replaceNamespace(name: string, settings: NamespaceSettings | undefined, topics: Set<Topic>): void {
     if (settings) this.#namespaces.set(name, settings);
     else this.#namespaces.delete(name);
-    for (const pod of this.#pods.values()) if (pod.namespace === name) this.#touchPod(pod, topics);
-    for (const [key, { ref }] of this.#externals) if (ref.namespace === name) this.#touchExternal(key, topics);
-    for (const service of this.#services.values()) if (service.namespace === name) this.#touchService(service, topics);
+    for (const key of this.#podsByNamespace.get(name)) this.#touchPod(this.#pods.get(key)!, topics);
+    for (const key of this.#externalsByNamespace.get(name)) this.#touchExternal(key, topics);
+    for (const key of this.#servicesByNamespace.get(name)) this.#touchService(this.#services.get(key)!, topics);
   }
 }
 
