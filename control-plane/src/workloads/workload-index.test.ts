@@ -25,7 +25,20 @@ const set = (index: WorkloadIndex, kind: WorkloadKind, object: KubeObject) =>
 const remove = (index: WorkloadIndex, kind: WorkloadKind, object: KubeObject) =>
   index.apply({ kind, type: 'delete', object });
 
+const EXTERNAL: KubeObject = {
+  metadata: { name: 'vm', namespace: 'app', uid: 'u' },
+  spec: {
+    meshTLS: { identity: 'spiffe://example.org/vm', serverName: 'vm.example.org' },
+    ports: [{ port: 8080 }],
+    workloadIPs: [{ ip: '192.0.2.7' }],
+  },
+};
+const EXTERNAL_SLICE = slice('web', [{ ip: '192.0.2.7' }], { name: 'web-vm', ports: [{ name: 'http', port: 8080 }] });
+EXTERNAL_SLICE.endpoints[0].targetRef = { kind: 'ExternalWorkload', namespace: 'app', name: 'vm', uid: 'u' };
+
 const CLUSTER: Entry[] = [
+  ['ExternalWorkload', EXTERNAL],
+  ['EndpointSlice', EXTERNAL_SLICE],
   ['Node', node('node-1', 'zone-a')],
   ['Node', node('node-2')],
   ['Namespace', namespace('app', { 'config.linkerd.io/opaque-ports': '9000' })],
@@ -90,6 +103,7 @@ function answers(index: WorkloadIndex) {
       endpoints('app/db', 80, 'db-0'),
       endpoints('app/no', 80),
     ],
+    external: [index.externalWorkloadByIp('192.0.2.7')?.ref, index.externalWorkload('app/vm')?.identity],
     services: ips.map((ip) => index.serviceByIp(ip)?.key),
     pods: ips.map((ip) => [index.podByAddress(ip, 8080)?.pod.key, index.podByAddress(ip, 8081)?.address]),
     zones: [index.zone('node-1'), index.zone('node-2')],
@@ -101,7 +115,7 @@ test('answers the same whatever the order of the events', () => {
   const index = new WorkloadIndex();
   for (const [kind, object] of CLUSTER) set(index, kind, object);
   const expected = answers(index);
-  assert.equal(expected.endpoints[0]!.endpoints.length, 2);
+  assert.equal(expected.endpoints[0]!.endpoints.length, 3);
   fc.assert(
     fc.property(
       fc.shuffledSubarray(CLUSTER, { minLength: CLUSTER.length }),
