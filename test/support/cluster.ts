@@ -78,6 +78,18 @@ export async function installMesh(cluster: TestCluster, ...flags: string[]): Pro
   await applyText(cluster, await tulle(cluster, 'install', '--crds'));
   await applyText(cluster, await tulle(cluster, 'install', ...flags));
   await untilDeploymentReady(cluster, 'linkerd', 'linkerd-destination');
+  // An API server may still find nobody behind the webhook's Service, and then lets pods pass as they are.
+  await until('pods are injected', async () => {
+    const metadata = { name: 'probe', namespace: 'default', annotations: { 'linkerd.io/inject': 'enabled' } };
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata,
+      spec: { containers: [{ name: 'app', image: 'tulle/test:0.1.0' }] },
+    };
+    const { spec } = await cluster.client.create<KubeObject>(PODS, pod, { dryRun: true });
+    return [...spec.containers, ...(spec.initContainers ?? [])].some(({ name }) => name === 'linkerd-proxy');
+  });
 }
 
 export async function applyText(cluster: TestCluster, text: string): Promise<void> {
