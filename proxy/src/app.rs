@@ -64,6 +64,7 @@ async fn serve(config: Arc<Config>) -> Result<(), BoxError> {
             result = &mut started, if !is_started => {
                 result?;
                 is_started = true;
+                crate::system::release_start_pages();
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
