@@ -1,9 +1,9 @@
 /** Flags and environment → one frozen `Config`. All problems are reported together. */
 import { MeshError } from '@tulle/api';
+import { type IpNetwork, parseNetwork } from '@tulle/api/ip-address.ts';
 import { parseGoDuration } from './duration.ts';
 import { splitAddress } from './listen.ts';
 import { DEFAULT_POLICIES, parseDefaultPolicy } from './workloads/default-policy.ts';
-import { type IpNetwork, parseNetwork } from './workloads/ip-address.ts';
 import { type PortSet, parsePortList } from './workloads/port-set.ts';
 
 export const COMPONENTS = ['identity', 'destination', 'policy', 'injector', 'status', 'admission'] as const;

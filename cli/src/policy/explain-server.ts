@@ -1,4 +1,6 @@
 /** The server's side of an explanation: who is let in by which object, routes, limits; once for servers that are alike. */
+
+import { formatIp, type IpNetwork } from '@tulle/api/ip-address.ts';
 import type { NetworkMatch } from '@tulle/api/policy/network.ts';
 import type { Authorization, PolicySource } from '@tulle/control-plane/policy/inbound/authorization.ts';
 import { evaluateInbound, type InboundDecision } from '@tulle/control-plane/policy/inbound/evaluate.ts';
@@ -9,7 +11,6 @@ import {
 } from '@tulle/control-plane/policy/inbound/inbound-server.ts';
 import type { WorkloadRef } from '@tulle/control-plane/policy/inbound/workload.ts';
 import { DEFAULT_POLICIES } from '@tulle/control-plane/workloads/default-policy.ts';
-import { formatIp, type IpNetwork } from '@tulle/control-plane/workloads/ip-address.ts';
 import { serviceEndpoints } from '@tulle/control-plane/workloads/service-endpoints.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { originOf } from './explain-text.ts';

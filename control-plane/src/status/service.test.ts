@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { CORE_EVENTS, type Kind, type KubeObject, LEASES, MeshError } from '@tulle/api';
+import { parseNetwork } from '@tulle/api/ip-address.ts';
 import type { Client } from '@tulle/client';
 import { createLoggers } from '../logger.ts';
 import { MetricRegistry } from '../metric-registry.ts';
 import { ClusterState } from '../workloads/cluster-state.ts';
-import { parseNetwork } from '../workloads/ip-address.ts';
 import { createStatus } from './service.ts';
 
 const POLICY = 'policy.linkerd.io';

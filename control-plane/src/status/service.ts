@@ -17,6 +17,7 @@ import {
   SERVICE_PROFILES,
   SERVICES,
 } from '@tulle/api';
+import type { IpNetwork } from '@tulle/api/ip-address.ts';
 import { GRPC_ROUTES, HTTP_ROUTES, REFERENCE_GRANTS, TCP_ROUTES, TLS_ROUTES } from '@tulle/api/kinds.ts';
 import { parseAuthorizationPolicy } from '@tulle/api/policy/authorization-policy.ts';
 import { parseEgressNetwork } from '@tulle/api/policy/egress-network.ts';
@@ -35,7 +36,6 @@ import { createEventRecorder } from '../events.ts';
 import type { Logger } from '../logger.ts';
 import type { MetricRegistry } from '../metric-registry.ts';
 import type { ClusterState } from '../workloads/cluster-state.ts';
-import type { IpNetwork } from '../workloads/ip-address.ts';
 import type { Condition } from './conditions.ts';
 import { type Problem, Problems } from './problems.ts';
 import { StatusIndex } from './status-index.ts';

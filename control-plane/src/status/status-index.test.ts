@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KubeObject } from '@tulle/api';
+import { parseNetwork } from '@tulle/api/ip-address.ts';
 import fc from 'fast-check';
-import { parseNetwork } from '../workloads/ip-address.ts';
 import { CONTROLLER_NAME, type ParentStatus } from './route-status.ts';
 import { StatusIndex } from './status-index.ts';
 

@@ -3,8 +3,8 @@
  * `wanted` what it should be.
  */
 import type { KubeObject } from '@tulle/api';
+import type { IpNetwork } from '@tulle/api/ip-address.ts';
 import { readEgressNetwork } from '@tulle/api/policy/egress-network.ts';
-import type { IpNetwork } from '../workloads/ip-address.ts';
 import { MultiMap } from '../workloads/multi-map.ts';
 import { overlapsCluster } from '../workloads/network-overlap.ts';
 import {

@@ -3,12 +3,12 @@ import { fromBinary, type JsonValue, toBinary, toJson } from '@bufbuild/protobuf
 import type { KubeObject } from '@tulle/api';
 import { OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
 import { OutboundPolicySchema as OverlaySchema } from '@tulle/api/gen/tulle/overlay_pb.ts';
+import { parseNetwork } from '@tulle/api/ip-address.ts';
 import { OutboundIndex, type OutboundKind } from '../policy/outbound/outbound-index.ts';
 import type { OutboundPolicy } from '../policy/outbound/outbound-policy.ts';
 import { OutboundResolver, type OutboundTarget } from '../policy/outbound/resolver.ts';
 import { SharedPolicies } from '../policy/outbound/shared-policies.ts';
 import { TopicSet } from '../policy/outbound/topic-set.ts';
-import { parseNetwork } from '../workloads/ip-address.ts';
 import { createPortSet } from '../workloads/port-set.ts';
 import { Subscriptions } from '../workloads/subscriptions.ts';
 import { type Topic, WORKLOAD_KINDS, WorkloadIndex, type WorkloadKind } from '../workloads/workload-index.ts';

@@ -1,10 +1,10 @@
 /** For tests: policy objects, short, and what a port's policy comes to with them. */
 import { type Kind, type KubeObject, SERVERS } from '@tulle/api';
+import { parseNetwork } from '@tulle/api/ip-address.ts';
 import { INBOUND_KINDS, InboundIndex, SMI_INBOUND_KINDS } from '../policy/inbound/inbound-index.ts';
 import { type InboundServer, type InboundSettings, inboundServer } from '../policy/inbound/inbound-server.ts';
 import type { WorkloadRef } from '../policy/inbound/workload.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
-import { parseNetwork } from '../workloads/ip-address.ts';
 import { parsePortList } from '../workloads/port-set.ts';
 import { WORKLOAD_KINDS, WorkloadIndex, type WorkloadKind } from '../workloads/workload-index.ts';
 

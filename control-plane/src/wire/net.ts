@@ -3,7 +3,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { DurationSchema } from '@tulle/api/gen/google/protobuf/duration_pb.ts';
 import type { MetadataSchema } from '@tulle/api/gen/meta_pb.ts';
 import type { IPAddress, IPNetworkSchema, TcpAddress, TcpAddressSchema } from '@tulle/api/gen/net_pb.ts';
-import { formatIp, type IpAddress, type IpNetwork, parseIp } from '../workloads/ip-address.ts';
+import { formatIp, type IpAddress, type IpNetwork, parseIp } from '@tulle/api/ip-address.ts';
 
 type IpInit = NonNullable<MessageInitShape<typeof TcpAddressSchema>['ip']>;
 

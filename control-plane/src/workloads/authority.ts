@@ -1,6 +1,6 @@
 /** Names that proxies ask for: `service.namespace.svc.cluster.local:port`, or a pod of a Service before that. */
 import { MeshError } from '@tulle/api';
-import { canonicalIp, parseIp } from './ip-address.ts';
+import { canonicalIp, parseIp } from '@tulle/api/ip-address.ts';
 
 export type Authority = IpAuthority | ServiceAuthority;
 

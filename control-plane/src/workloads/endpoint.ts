@@ -3,9 +3,9 @@
  * Service's port, or of one pod.
  */
 import type { ExternalWorkload } from '@tulle/api/external-workload.ts';
+import { canonicalIp } from '@tulle/api/ip-address.ts';
 import type { WorkloadName } from './context-token.ts';
 import type { SliceMember } from './endpoint-slice.ts';
-import { canonicalIp } from './ip-address.ts';
 import { identityName, OPAQUE_PORTS_ANNOTATION, PROXY_CONTAINER, ZONE_LABEL } from './mesh-names.ts';
 import type { Pod } from './pod.ts';
 import { type PortSet, parsePortList } from './port-set.ts';

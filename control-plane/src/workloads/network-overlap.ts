@@ -1,6 +1,7 @@
 /** Whether an EgressNetwork's networks reach into the cluster's own. */
+
+import { type IpNetwork, networkContains } from '@tulle/api/ip-address.ts';
 import type { NetworkMatch } from '@tulle/api/policy/network.ts';
-import { type IpNetwork, networkContains } from './ip-address.ts';
 
 /** Whether a network has an address of the cluster's networks that its exceptions do not take out. */
 export function overlapsCluster(networks: readonly NetworkMatch[], clusterNetworks: readonly IpNetwork[]): boolean {

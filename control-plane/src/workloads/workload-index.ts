@@ -10,9 +10,9 @@ import type {
   Service as KubeService,
 } from '@tulle/api';
 import { type ExternalWorkload, parseExternalWorkload } from '@tulle/api/external-workload.ts';
+import { canonicalIp } from '@tulle/api/ip-address.ts';
 import type { WorkloadName } from './context-token.ts';
 import { type EndpointSlice, parseEndpointSlice } from './endpoint-slice.ts';
-import { canonicalIp } from './ip-address.ts';
 import { ZONE_LABEL } from './mesh-names.ts';
 import { MultiMap } from './multi-map.ts';
 import { type NamespaceSettings, parseNamespace } from './namespace.ts';

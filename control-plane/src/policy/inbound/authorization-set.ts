@@ -3,6 +3,7 @@
  * asks for an authentication that does not exist.
  */
 import { type KubeObject, MeshError } from '@tulle/api';
+import type { IpNetwork } from '@tulle/api/ip-address.ts';
 import { type Labels, selectorMatches } from '@tulle/api/label-selector.ts';
 import { type ObjectRef, refKey } from '@tulle/api/object-ref.ts';
 import {
@@ -16,7 +17,6 @@ import type { NetworkMatch } from '@tulle/api/policy/network.ts';
 import { type NetworkAuthentication, parseNetworkAuthentication } from '@tulle/api/policy/network-authentication.ts';
 import { parseServerAuthorization, type ServerAuthorization } from '@tulle/api/policy/server-authorization.ts';
 import { POLICY_GROUP } from '@tulle/api/policy/target-ref.ts';
-import type { IpNetwork } from '../../workloads/ip-address.ts';
 import { MultiMap } from '../../workloads/multi-map.ts';
 import {
   ALL_NETWORKS,

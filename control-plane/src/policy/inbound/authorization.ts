@@ -1,10 +1,11 @@
 /** Who is let in, as proxies decide it: by the client's address and by what its connection proves. */
+
+import type { IpNetwork } from '@tulle/api/ip-address.ts';
 import type { ObjectRef } from '@tulle/api/object-ref.ts';
 import type { IdentityMatch } from '@tulle/api/policy/identity-match.ts';
 import type { NetworkMatch } from '@tulle/api/policy/network.ts';
 import type { AccessPolicy } from '@tulle/api/policy/server.ts';
 import type { NamespacedName } from '@tulle/api/policy/target-ref.ts';
-import type { IpNetwork } from '../../workloads/ip-address.ts';
 import { identityName } from '../../workloads/mesh-names.ts';
 
 /** An object, or the name of a default that no object describes. */

@@ -1,8 +1,9 @@
 /** What a proxy would do with a connection or a request that arrives, and what decides. */
+
+import { type IpAddress, networkContains, parseIp, parseNetwork } from '@tulle/api/ip-address.ts';
 import { identityMatches } from '@tulle/api/policy/identity-match.ts';
 import { networkMatches } from '@tulle/api/policy/network.ts';
 import type { GrpcMatch, HttpMatch } from '@tulle/api/routes/http-match.ts';
-import { type IpAddress, networkContains, parseIp, parseNetwork } from '../../workloads/ip-address.ts';
 import { findGrpcRoute, findHttpRoute, type RequestFacts } from '../find-route.ts';
 import type { Authorization, PolicySource } from './authorization.ts';
 import type { InboundServer } from './inbound-server.ts';

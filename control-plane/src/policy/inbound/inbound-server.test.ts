@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { AUTHORIZATION_POLICIES, type KubeObject, POLICY_HTTP_ROUTES, SERVER_AUTHORIZATIONS } from '@tulle/api';
+import { formatIp } from '@tulle/api/ip-address.ts';
 import { namespace, pod } from '../../testing/objects.ts';
 import { InboundWorld, policy, server } from '../../testing/policies.ts';
 import { DEFAULT_POLICIES, type DefaultPolicy } from '../../workloads/default-policy.ts';
-import { formatIp } from '../../workloads/ip-address.ts';
 import type { Authorization, PolicySource } from './authorization.ts';
 import type { InboundServer, InboundSettings } from './inbound-server.ts';
 

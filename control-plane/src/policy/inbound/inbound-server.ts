@@ -2,11 +2,12 @@
  * Who may speak to a port of a workload, and how its bytes are to be read: the oldest Server that selects the port says
  * so; where there is none the default does, the workload's annotation, else its namespace's, else the mesh's.
  */
+
+import type { IpNetwork } from '@tulle/api/ip-address.ts';
 import type { ServerProtocol } from '@tulle/api/policy/server.ts';
 import type { GrpcMatch, HttpMatch } from '@tulle/api/routes/http-match.ts';
 import type { DefaultPolicy } from '../../workloads/default-policy.ts';
 import type { MeshSettings } from '../../workloads/endpoint.ts';
-import type { IpNetwork } from '../../workloads/ip-address.ts';
 import type { Pod, Probe } from '../../workloads/pod.ts';
 import type { WorkloadIndex } from '../../workloads/workload-index.ts';
 import { type Authorization, accessPolicyAuthorizations, type PolicySource, wholeNetworks } from './authorization.ts';

@@ -3,6 +3,7 @@
  * look-ups, and says with each event which topics may have other answers now.
  */
 import { HTTP_ROUTES, type KubeObject, POLICY_HTTP_ROUTES } from '@tulle/api';
+import { type IpAddress, type IpNetwork, networkContains } from '@tulle/api/ip-address.ts';
 import { byAge, type ObjectRef, refKey } from '@tulle/api/object-ref.ts';
 import { type EgressNetwork, readEgressNetwork } from '@tulle/api/policy/egress-network.ts';
 import { networkMatches } from '@tulle/api/policy/network.ts';
@@ -13,7 +14,6 @@ import { isGranted, parseReferenceGrant, type ReferenceGrant } from '@tulle/api/
 import { isEgressNetwork, isService, type ParentRef, type TargetRef } from '@tulle/api/routes/route.ts';
 import { readTcpRoute, type TcpRoute } from '@tulle/api/routes/tcp-route.ts';
 import { readTlsRoute, type TlsRoute } from '@tulle/api/routes/tls-route.ts';
-import { type IpAddress, type IpNetwork, networkContains } from '../../workloads/ip-address.ts';
 import { OPAQUE_PORTS_ANNOTATION } from '../../workloads/mesh-names.ts';
 import { MultiMap } from '../../workloads/multi-map.ts';
 import { NO_PORTS, type PortSet, parsePortList } from '../../workloads/port-set.ts';

@@ -1,5 +1,6 @@
 /** From what a client asks for to the policy for it, and to what that depends on. */
 import { MeshError, SERVICES } from '@tulle/api';
+import { type IpNetwork, networkContains, parseIp } from '@tulle/api/ip-address.ts';
 import { type ObjectRef, objectRef } from '@tulle/api/object-ref.ts';
 import type { WorkloadName } from '../../workloads/context-token.ts';
 import {
@@ -10,7 +11,6 @@ import {
   type MeshSettings,
   podEndpoint,
 } from '../../workloads/endpoint.ts';
-import { type IpNetwork, networkContains, parseIp } from '../../workloads/ip-address.ts';
 import { overlapsCluster } from '../../workloads/network-overlap.ts';
 import { portProtocol, type Service } from '../../workloads/service.ts';
 import type { WorkloadIndex } from '../../workloads/workload-index.ts';
