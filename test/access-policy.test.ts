@@ -152,7 +152,10 @@ test('a connection that is open is cut when the policy changes', async () => {
   );
   const held = hold();
   held.catch(() => undefined);
-  await delay(500);
+  await until('its connection is let in', async () => {
+    const metrics = await tulle(cluster, 'diagnostics', 'proxy-metrics', '-n', NAMESPACE, 'deploy/emoji');
+    return /^inbound_tcp_authz_allow_total\{[^}]*srv_name="emoji-echo"[^}]*\} [1-9]/m.test(metrics);
+  });
   await apply(cluster, [{ ...server, spec: { ...server.spec, accessPolicy: 'deny' } }]);
   await assert.rejects(held, /closed after 1 of 2 bytes|ECONNRESET/);
 });
