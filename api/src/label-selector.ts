@@ -58,11 +58,13 @@ function readExpression(field: Field): LabelRequirement[] {
 }
 
 export function selectorMatches({ requirements }: LabelSelector, labels: Labels): boolean {
-  return requirements.every((requirement) => meets(requirement, labels));
+  return requirements.every(({ key, operator, values }) =>
+    meets(Object.hasOwn(labels, key) ? labels[key] : undefined, operator, values),
+  );
 }
 
-function meets({ key, operator, values }: LabelRequirement, labels: Labels): boolean {
-  const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+/** Whether a label's value, undefined where there is none, is as an operator of Kubernetes asks; never for an unknown one. */
+export function meets(value: string | undefined, operator: string, values: readonly string[]): boolean {
   switch (operator) {
     case 'In':
       return value !== undefined && values.includes(value);
@@ -72,5 +74,11 @@ function meets({ key, operator, values }: LabelRequirement, labels: Labels): boo
       return value !== undefined;
     case 'DoesNotExist':
       return value === undefined;
+    case 'Gt':
+      return value !== undefined && Number(value) > Number(values[0]);
+    case 'Lt':
+      return value !== undefined && Number(value) < Number(values[0]);
+    default:
+      return false;
   }
 }

@@ -1,6 +1,7 @@
 /** Whether labels match a LabelSelector, as controllers and policies ask of objects in their stores. */
 
 import type { LabelSelector } from '@tulle/api';
+import { meets } from '@tulle/api/label-selector.ts';
 
 /** An empty selector matches everything, an absent one nothing. An operator that is unknown matches nothing. */
 export function matchesSelector(
@@ -9,7 +10,12 @@ export function matchesSelector(
 ): boolean {
   if (!selector) return false;
   const { matchLabels = {}, matchExpressions = [] } = selector;
-  return matchesLabels(matchLabels, labels) && matchExpressions.every((expression) => meets(expression, labels));
+  return (
+    matchesLabels(matchLabels, labels) &&
+    matchExpressions.every(
+      ({ key, operator, values = [] }) => OPERATORS.has(operator) && meets(labels[key], operator, values),
+    )
+  );
 }
 
 /** Whether every label that is asked for is there, as a Service's selector asks. */
@@ -20,20 +26,5 @@ export function matchesLabels(
   return Object.entries(wanted).every(([key, value]) => labels[key] === value);
 }
 
-type Requirement = NonNullable<LabelSelector['matchExpressions']>[number];
-
-function meets({ key, operator, values = [] }: Requirement, labels: Record<string, string>): boolean {
-  const value = labels[key];
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-    default:
-      return false;
-  }
-}
+/** Of a LabelSelector; those that compare numbers are of node affinity alone. */
+const OPERATORS = new Set(['In', 'NotIn', 'Exists', 'DoesNotExist']);

@@ -1,5 +1,6 @@
 /** Label and field selectors: from query text or from a LabelSelector object to a predicate. */
 
+import { meets } from '@tulle/api/label-selector.ts';
 import type { Resource } from '../resources/resource.ts';
 import type { Fields } from '../store/stored-object.ts';
 import { badRequest } from './status.ts';
@@ -42,24 +43,7 @@ export function labelSelectorText(selector: Fields | undefined): string {
 }
 
 function compile(requirements: Requirement[]): LabelPredicate {
-  return (labels) => requirements.every((requirement) => meets(labels?.[requirement.key], requirement));
-}
-
-function meets(value: string | undefined, { operator, values }: Requirement): boolean {
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-    case 'Gt':
-      return value !== undefined && Number(value) > Number(values[0]);
-    case 'Lt':
-      return value !== undefined && Number(value) < Number(values[0]);
-  }
+  return (labels) => requirements.every(({ key, operator, values }) => meets(labels?.[key], operator, values));
 }
 
 function parseRequirements(text: string): Requirement[] {

@@ -1,13 +1,13 @@
 /** Which nodes a pod asks for: `nodeSelector` and node affinity. */
 
 import type { Node, PodSpec } from '@tulle/api';
+import { meets } from '@tulle/api/label-selector.ts';
 import { matchesLabels } from '@tulle/client';
 
 type NodeAffinity = NonNullable<NonNullable<PodSpec['affinity']>['nodeAffinity']>;
 type Term = NonNullable<
   NonNullable<NodeAffinity['requiredDuringSchedulingIgnoredDuringExecution']>['nodeSelectorTerms']
 >[number];
-type Expression = NonNullable<Term['matchExpressions']>[number];
 
 export function matchesNode(spec: PodSpec, node: Node): boolean {
   const labels = node.metadata.labels ?? {};
@@ -29,26 +29,9 @@ function matchesTerm({ matchExpressions = [], matchFields = [] }: Term, node: No
   if (matchExpressions.length + matchFields.length === 0) return false;
   const labels = node.metadata.labels ?? {};
   return (
-    matchExpressions.every((expression) => meets(expression, labels[expression.key])) &&
-    matchFields.every((field) => field.key === 'metadata.name' && meets(field, node.metadata.name))
+    matchExpressions.every(({ key, operator, values = [] }) => meets(labels[key], operator, values)) &&
+    matchFields.every(
+      ({ key, operator, values = [] }) => key === 'metadata.name' && meets(node.metadata.name, operator, values),
+    )
   );
-}
-
-function meets({ operator, values = [] }: Expression, value: string | undefined): boolean {
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-    case 'Gt':
-      return value !== undefined && Number(value) > Number(values[0]);
-    case 'Lt':
-      return value !== undefined && Number(value) < Number(values[0]);
-    default:
-      return false;
-  }
 }
