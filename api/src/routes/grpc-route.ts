@@ -1,8 +1,6 @@
 /** GRPCRoute of gateway.networking.k8s.io (v1alpha2, v1). */
-import { Field } from '../field.ts';
 import { GRPC_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
-import { objectRef } from '../object-ref.ts';
 import { GRPC_FILTERS, type HttpFilter, readFilters } from './http-filter.ts';
 import { type GrpcMatch, readGrpcMatches } from './http-match.ts';
 import type { HttpBackendRef } from './http-route.ts';
@@ -12,8 +10,7 @@ import {
   type Route,
   type Rule,
   readBackends,
-  readHostnames,
-  readParents,
+  readRouteHead,
   readRules,
   valid,
 } from './route.ts';
@@ -40,13 +37,9 @@ export function parseGrpcRoute(object: KubeObject): GrpcRoute {
 
 /** As `readHttpRoute`. */
 export function readGrpcRoute(object: KubeObject): Read<GrpcRoute> {
-  const problems: string[] = [];
-  const ref = objectRef(object, GRPC_ROUTES);
-  const spec = new Field('spec', object.spec, problems);
-  if (!spec.object() && !spec.isSet) spec.refuse('an object');
-  const parents = readParents(spec, ref);
-  const { hostnames, isNothing } = readHostnames(spec);
-  const isOutbound = hasOutboundParent({ parents });
+  const { route, isNothing, spec, problems } = readRouteHead(object, GRPC_ROUTES);
+  const { ref } = route;
+  const isOutbound = hasOutboundParent(route);
   const options = { ref, supported: GRPC_FILTERS, isPrefixMatch: false };
   const rules = readRules(spec, problems, true, (rule, { index, ofBackends, admitted }) => ({
     matches: readGrpcMatches(rule),
@@ -56,5 +49,5 @@ export function readGrpcRoute(object: KubeObject): Read<GrpcRoute> {
   }));
   const annotations = isOutbound ? (object.metadata.annotations ?? {}) : {};
   const traffic = readTrafficAnnotations(annotations, problems, 'grpc');
-  return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules, traffic }, problems };
+  return { route: { ...route, rules: isNothing ? [] : rules, traffic }, problems };
 }

@@ -3,10 +3,10 @@
  * gateway.networking.k8s.io (v1beta1, v1).
  */
 import { parseGoDuration } from '../duration.ts';
-import { Field } from '../field.ts';
+import type { Field } from '../field.ts';
 import { HTTP_ROUTES, type Kind, POLICY_HTTP_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
-import { groupOf, objectRef } from '../object-ref.ts';
+import { groupOf } from '../object-ref.ts';
 import { GATEWAY_GROUP } from '../policy/target-ref.ts';
 import { GATEWAY_HTTP_FILTERS, type HttpFilter, POLICY_FILTERS, readFilters } from './http-filter.ts';
 import { type HttpMatch, readHttpMatches } from './http-match.ts';
@@ -17,8 +17,7 @@ import {
   type Route,
   type Rule,
   readBackends,
-  readHostnames,
-  readParents,
+  readRouteHead,
   readRules,
   valid,
 } from './route.ts';
@@ -56,15 +55,12 @@ export function parseHttpRoute(object: KubeObject): HttpRoute {
  * and a route none of whose host names can be read has no rules. `kind` is that of a list's items, which leave it out.
  */
 export function readHttpRoute(object: KubeObject, kind: Kind = POLICY_HTTP_ROUTES): Read<HttpRoute> {
-  const problems: string[] = [];
   const isGateway = groupOf(object.apiVersion ?? kind.apiVersion) === GATEWAY_GROUP;
-  const ref = objectRef(object, isGateway ? HTTP_ROUTES : POLICY_HTTP_ROUTES);
+  const served = isGateway ? HTTP_ROUTES : POLICY_HTTP_ROUTES;
+  const { route, isNothing, spec, problems } = readRouteHead(object, served);
+  const { ref } = route;
   const supported = isGateway ? GATEWAY_HTTP_FILTERS : POLICY_FILTERS;
-  const spec = new Field('spec', object.spec, problems);
-  if (!spec.object() && !spec.isSet) spec.refuse('an object');
-  const parents = readParents(spec, ref);
-  const { hostnames, isNothing } = readHostnames(spec);
-  const isOutbound = hasOutboundParent({ parents });
+  const isOutbound = hasOutboundParent(route);
   const rules = readRules(spec, problems, true, (rule, { index, ofBackends, admitted }) => {
     const matches = readHttpMatches(rule);
     const isPrefixMatch = matches.every(({ path }) => path.kind === 'prefix');
@@ -79,7 +75,7 @@ export function readHttpRoute(object: KubeObject, kind: Kind = POLICY_HTTP_ROUTE
   });
   const annotations = isOutbound ? (object.metadata.annotations ?? {}) : {};
   const traffic = readTrafficAnnotations(annotations, problems, 'http');
-  return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules, traffic }, problems };
+  return { route: { ...route, rules: isNothing ? [] : rules, traffic }, problems };
 }
 
 /** That of the whole request; the one of each try is checked and has no effect, as in Linkerd. Zero is none. */

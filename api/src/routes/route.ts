@@ -1,6 +1,8 @@
 /** What routes of all kinds share: their parents, host names, backends, and how their rules are read. */
 import { Field, refuseIfAny } from '../field.ts';
-import type { ObjectRef } from '../object-ref.ts';
+import type { Kind } from '../kinds.ts';
+import type { KubeObject } from '../kubernetes.ts';
+import { type ObjectRef, objectRef } from '../object-ref.ts';
 import { GATEWAY_GROUP, POLICY_GROUP } from '../policy/target-ref.ts';
 
 /** Something that a route names; the core group is empty. */
@@ -75,7 +77,28 @@ export function hasOutboundParent({ parents }: Pick<Route, 'parents'>): boolean 
   return parents.some((parent) => isService(parent) || isEgressNetwork(parent));
 }
 
-export function readParents(spec: Field, ref: ObjectRef): ParentRef[] {
+/** What routes of all kinds begin with, and where the rest is to be read from. */
+export interface RouteHead {
+  readonly route: Route;
+  /** The route is for no host at all: it was given names, and none can be read. */
+  readonly isNothing: boolean;
+  readonly spec: Field;
+  /** Takes what is wrong with the rest. */
+  readonly problems: string[];
+}
+
+/** `hasHostnames`: TCPRoutes have none. */
+export function readRouteHead(object: KubeObject, kind: Kind, hasHostnames = true): RouteHead {
+  const problems: string[] = [];
+  const ref = objectRef(object, kind);
+  const spec = new Field('spec', object.spec, problems);
+  if (!spec.object() && !spec.isSet) spec.refuse('an object');
+  const parents = readParents(spec, ref);
+  const { hostnames, isNothing } = hasHostnames ? readHostnames(spec) : { hostnames: [], isNothing: false };
+  return { route: { ref, parents, hostnames }, isNothing, spec, problems };
+}
+
+function readParents(spec: Field, ref: ObjectRef): ParentRef[] {
   const list = spec.get('parentRefs');
   const items = list.items('a list of parents');
   if (items.length > PARENTS_MAX) list.refuse(`at most ${PARENTS_MAX} parents`);
@@ -150,7 +173,7 @@ export function readBackends<T extends object>(
  * Those that can be read. Where names were given and none can be read, `isNothing`: the route is for no host at all,
  * which must not become every host.
  */
-export function readHostnames(spec: Field): { hostnames: string[]; isNothing: boolean } {
+function readHostnames(spec: Field): { hostnames: string[]; isNothing: boolean } {
   const list = spec.get('hostnames');
   const items = list.items('a list of host names');
   if (items.length > HOSTNAMES_MAX) list.refuse(`at most ${HOSTNAMES_MAX} host names`);

@@ -1,16 +1,13 @@
 /** TLSRoute of gateway.networking.k8s.io (v1alpha2, v1): TLS connections by the name that clients ask for. */
-import { Field } from '../field.ts';
 import { TLS_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
-import { objectRef } from '../object-ref.ts';
 import {
   type BackendRef,
   type Read,
   type Route,
   type Rule,
   readBackends,
-  readHostnames,
-  readParents,
+  readRouteHead,
   readRules,
   readSingleRule,
   valid,
@@ -34,15 +31,10 @@ export function parseTlsRoute(object: KubeObject): TlsRoute {
 
 /** As `readHttpRoute`. */
 export function readTlsRoute(object: KubeObject): Read<TlsRoute> {
-  const problems: string[] = [];
-  const ref = objectRef(object, TLS_ROUTES);
-  const spec = new Field('spec', object.spec, problems);
-  if (!spec.object() && !spec.isSet) spec.refuse('an object');
-  const parents = readParents(spec, ref);
-  const { hostnames, isNothing } = readHostnames(spec);
+  const { route, isNothing, spec, problems } = readRouteHead(object, TLS_ROUTES);
   readSingleRule(spec);
   const rules = readRules(spec, problems, false, (rule, { ofBackends }) => ({
-    backends: readBackends(rule, ref, ofBackends, () => ({})),
+    backends: readBackends(rule, route.ref, ofBackends, () => ({})),
   }));
-  return { route: { ref, parents, hostnames, rules: isNothing ? [] : rules.slice(0, 1) }, problems };
+  return { route: { ...route, rules: isNothing ? [] : rules.slice(0, 1) }, problems };
 }
