@@ -32,12 +32,18 @@ const WORKLOADS: Record<WorkloadKind, Kind> = {
 
 /** Longer than proxies wait for the first message of a stream (3 s by default), so that theirs decides. */
 const SYNC_WAIT_MS = 5_000;
+/** Of the topics of a change that a listener failed on: enough to find the object. */
+const TOPICS_LOGGED_MAX = 10;
 
 export class ClusterState {
   readonly index = new WorkloadIndex();
   readonly subscriptions = new Subscriptions();
   readonly #derived: ((topics: ReadonlySet<Topic>) => void)[] = [];
   readonly #sources = new Map<string, KindSource>();
+  /** Takes the first error of listeners of a change, after all who listen have heard of it. */
+  #listenerFailed: (error: MeshError, topics: ReadonlySet<Topic>) => void = (error) => {
+    throw error;
+  };
   #isSynced = false;
   #synced: Promise<void> = Promise.resolve();
 
@@ -54,7 +60,7 @@ export class ClusterState {
   /**
    * Feeds `apply` with the objects of a kind from `start` on; it returns the topics whose answers may have changed. When
    * it throws, the object is applied as deleted and the error is logged: an index that would then allow more keeps a
-   * refusing stand-in instead, and tells by `problems`.
+   * refusing stand-in instead, and tells by `problems`. What a listener of the change throws is none of the object's.
    */
   watch(
     kind: Kind,
@@ -62,12 +68,14 @@ export class ClusterState {
     options: WatchOptions = {},
   ): void {
     const guarded = (type: 'set' | 'delete', object: KubeObject) => {
+      let topics: Iterable<Topic>;
       try {
-        this.#tell(apply(type, object));
+        topics = apply(type, object);
       } catch (cause) {
         if (type === 'set') this.#tell(apply('delete', object));
         throw cause;
       }
+      this.#tell(topics);
     };
     const serve = (isServed: boolean) => this.#tell(options.served?.(isServed) ?? []);
     const { isOptional = false, problems = () => [] } = options;
@@ -79,12 +87,12 @@ export class ClusterState {
     this.#sources.set(key, source);
   }
 
-  /** Runs before the subscribers of the topics are woken. */
+  /** Runs before the subscribers of the topics are woken. One that throws keeps nobody else from hearing. */
   onChange(listener: (topics: ReadonlySet<Topic>) => void): void {
     this.#derived.push(listener);
   }
 
-  /** Takes one event of a workload, as if it had been watched. */
+  /** Takes one event of a workload, as if it had been watched. @throws what a listener throws, until `start`. */
   apply(kind: WorkloadKind, type: 'set' | 'delete', object: KubeObject): void {
     this.#tell(this.index.apply({ kind, type, object }));
   }
@@ -92,8 +100,16 @@ export class ClusterState {
   #tell(changed: Iterable<Topic>): void {
     const topics: ReadonlySet<Topic> = changed instanceof Set ? changed : new Set(changed);
     if (topics.size === 0) return;
-    for (const listener of this.#derived) listener(topics);
+    let failed: { cause: unknown } | undefined;
+    for (const listener of this.#derived) {
+      try {
+        listener(topics);
+      } catch (cause) {
+        failed ??= { cause };
+      }
+    }
     this.subscriptions.notify(topics);
+    if (failed) this.#listenerFailed(MeshError.from(failed.cause, 'INTERNAL'), topics);
   }
 
   get isSynced(): boolean {
@@ -122,6 +138,10 @@ export class ClusterState {
    * kind that the cluster has is read: an answer given before might allow what an unread policy forbids.
    */
   start(client: Client, logger: Logger, signal: AbortSignal): Promise<void> {
+    this.#listenerFailed = ({ message, stack }, topics) => {
+      const some = [...topics].slice(0, TOPICS_LOGGED_MAX);
+      logger.error({ error: message, stack, topics: some }, 'change not taken in by what is derived from it');
+    };
     const sources = [...this.#sources.values()];
     const always = sources.filter(({ isOptional }) => !isOptional);
     const optional = sources.filter(({ isOptional }) => isOptional);
