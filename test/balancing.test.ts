@@ -1,6 +1,7 @@
-/** Requests, not connections, are balanced over the replicas of a Service, and a slow replica gets fewer. */
+/** Requests, not connections, are balanced over the replicas of a Service; a key keeps to one, and a slow replica gets fewer. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import {
   agentOf,
   apply,
@@ -9,8 +10,10 @@ import {
   openCluster,
   podsOf,
   type TestCluster,
+  until,
   untilDeploymentReady,
 } from './support/cluster.ts';
+import { exampleOf } from './support/examples.ts';
 import { PORTS, peerManifests } from './support/peers.ts';
 
 const NAMESPACE = 'balancing';
@@ -46,6 +49,33 @@ test('requests of one gRPC connection, and of eight of HTTP/1.1, reach all repli
       assert.ok(share > SHARE_MIN, `${name} got ${(share * 100).toFixed(1)} %`);
     }
   }
+});
+
+test('requests with the same key go to the same replica', async () => {
+  const agent = await agentOf(cluster, NAMESPACE, 'agent');
+  const url = `http://server:${PORTS.http}/`;
+  const podFor = async (user: string) =>
+    JSON.parse((await agent.run('http', { url, headers: { 'x-user': user } })).body).pod as string;
+  const [example] = exampleOf('load-balancing.md', 'hash') as [any];
+  const services = await cluster.client.kindFor('v1', 'Service');
+  const annotate = (annotations: Record<string, string | null>) =>
+    cluster.client.patch(services, 'server', NAMESPACE, { metadata: { annotations } }, 'merge');
+  await annotate(example.metadata.annotations);
+  const users = Array.from({ length: 12 }, (_, i) => `user-${i}`);
+  // One after the other: at once, a replica that has more than its share would pass some on.
+  const podsOfUsers = async () => {
+    const pods = [];
+    for (const user of users) pods.push(await podFor(user));
+    return pods;
+  };
+  await until('the key decides', async () => {
+    const once = await podsOfUsers();
+    return isDeepStrictEqual(await podsOfUsers(), once);
+  });
+  const first = await podsOfUsers();
+  for (let i = 0; i < 10; i++) assert.deepEqual(await podsOfUsers(), first);
+  assert.ok(new Set(first).size > 1, 'all users on one replica');
+  await annotate(Object.fromEntries(Object.keys(example.metadata.annotations).map((key) => [key, null])));
 });
 
 test('a replica that answers slowly gets fewer requests than its share', async () => {
