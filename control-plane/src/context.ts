@@ -78,7 +78,7 @@ async function startComponents(
     ...meshSettings(config),
     isOpaqueByServer: (...args: Parameters<typeof inboundPolicies.isOpaque>) => inboundPolicies.isOpaque(...args),
   };
-  const outboundPolicies = watchOutboundPolicies(state);
+  const outboundPolicies = watchOutboundPolicies(state, config);
   const profiles = watchProfiles(state, mesh, config);
   const status =
     has('status') || has('admission')

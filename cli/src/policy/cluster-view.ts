@@ -65,7 +65,7 @@ export async function readClusterView(client: Client, controlPlaneNamespace: str
 export function viewOf(state: ClusterState, config: Config): ClusterView {
   const mesh = meshSettings(config);
   const policies = watchInboundPolicies(state, config);
-  const routes = watchOutboundPolicies(state);
+  const routes = watchOutboundPolicies(state, config);
   const podsByAccount = new MultiMap<string, string>();
   state.onChange((topics) => {
     for (const topic of topics) {

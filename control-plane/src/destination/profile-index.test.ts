@@ -62,6 +62,18 @@ test('a split replaces the overrides of a profile, or makes one; the older of tw
   assert.deepEqual(overrides(), [{ authority: 'own', weight: 10_000 }]);
 });
 
+test('a split that names route groups is left to the policy, and no override of the profile hides it', () => {
+  const index = new ProfileIndex('cluster.local');
+  index.apply(set('TrafficSplit', split('plain', EARLY, [['web-1', '1']])));
+  const grouped = split('grouped', LATE, [['web-2', '1']]);
+  Object.assign(grouped.spec as object, { matches: [{ kind: 'HTTPRouteGroup', name: 'g' }] });
+  index.apply(set('TrafficSplit', grouped));
+  assert.equal(index.find(WEB, undefined), undefined);
+  index.apply(set('ServiceProfile', profile('app', 'get')));
+  const found = index.find(WEB, undefined);
+  assert.deepEqual([found?.dstOverrides, found?.routes.length, found?.split], [[], 1, undefined]);
+});
+
 test('a split that moves to another service tells both', () => {
   const index = new ProfileIndex('cluster.local');
   index.apply(set('TrafficSplit', split('a', EARLY, [['web-1', '1']])));

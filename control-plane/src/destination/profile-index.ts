@@ -89,6 +89,8 @@ export class ProfileIndex {
     const splits = [...this.#splitsByProfile.get(key)].map((each) => this.#splits.get(each)!);
     const [split] = splits.sort((a, b) => byAge(a.ref, b.ref));
     if (!split || stored?.isSplit === false) return stored?.profile;
+    // A split of some requests is the Service's policy, which a profile with overrides would hide.
+    if (splits.some(({ groups }) => groups.length > 0)) return stored && { ...stored.profile, dstOverrides: [] };
     const dstOverrides = split.backends.map(({ service, weight }) => ({
       authority: `${service}.${split.ref.namespace}.svc.${this.#clusterDomain}`,
       weight,

@@ -1,5 +1,5 @@
 /**
- * Routes, EgressNetworks and ReferenceGrants, found by who asks for them. Pure: takes watch events in any order, answers
+ * Routes, EgressNetworks, ReferenceGrants and TrafficSplits, found by who asks for them. Pure: takes watch events in any order, answers
  * look-ups, and says with each event which topics may have other answers now.
  */
 import { HTTP_ROUTES, type KubeObject, POLICY_HTTP_ROUTES } from '@tulle/api';
@@ -19,10 +19,14 @@ import { MultiMap } from '../../workloads/multi-map.ts';
 import { NO_PORTS, type PortSet, parsePortList } from '../../workloads/port-set.ts';
 import { parseTrafficAnnotations, type TrafficSettings } from '../../workloads/traffic-annotations.ts';
 import type { Topic } from '../../workloads/workload-index.ts';
+import { type SplitKind, type SplitRoutes, SplitSet } from './split-set.ts';
 
 /** `policy-http` and `http` are HTTPRoute of policy.linkerd.io and of the Gateway API. */
 export const OUTBOUND_KINDS = ['policy-http', 'http', 'grpc', 'tls', 'tcp', 'egress-network', 'grant'] as const;
-export type OutboundKind = (typeof OUTBOUND_KINDS)[number];
+/** TrafficSplit and HTTPRouteGroup, where SMI is enabled. */
+export const SMI_OUTBOUND_KINDS = ['traffic-split', 'route-group'] as const satisfies readonly SplitKind[];
+export type OutboundKind = (typeof OUTBOUND_KINDS)[number] | SplitKind;
+export type RouteKind = Exclude<OutboundKind, 'egress-network' | 'grant' | SplitKind>;
 
 export interface OutboundEvent {
   kind: OutboundKind;
@@ -66,9 +70,10 @@ export class OutboundIndex {
   readonly #networksByNamespace = new MultiMap<string, string>();
   readonly #grants = new Map<string, ReferenceGrant>();
   readonly #grantsByNamespace = new MultiMap<string, string>();
+  readonly #splits = new SplitSet();
   #areGrantsServed = false;
 
-  /** @throws MeshError for a grant that cannot be read, to be deleted then. Everything else has a stand-in. */
+  /** @throws MeshError for a grant or split that cannot be read, to be deleted then. Everything else has a stand-in. */
   apply({ kind, type, object }: OutboundEvent): ReadonlySet<Topic> {
     const topics = new Set<Topic>();
     const isSet = type === 'set';
@@ -79,6 +84,13 @@ export class OutboundIndex {
         break;
       case 'grant':
         this.#replaceGrant(key, isSet ? parseReferenceGrant(object) : undefined, topics);
+        break;
+      case 'traffic-split':
+      case 'route-group':
+        for (const service of this.#splits.apply(kind, key, isSet ? object : undefined)) {
+          const [namespace, name] = service.split('/') as [string, string];
+          topics.add(routesTopic('service', { namespace, name }));
+        }
         break;
       default:
         this.#replaceRoute(key, isSet ? readRoute(kind, object) : undefined, topics);
@@ -107,6 +119,11 @@ export class OutboundIndex {
         if (parentTopic(ref) === routesTopic(parent, named)) yield { ...one, parent: ref };
       }
     }
+  }
+
+  /** Undefined where no TrafficSplit takes the place of the Service's routes. */
+  splitRoutes({ namespace, name }: Named, port: number): SplitRoutes | undefined {
+    return this.#splits.routesOf(`${namespace}/${name}`, port);
   }
 
   /** Whether the namespace has routes of its own for the parent, which its clients use instead of the parent's. */
@@ -163,6 +180,7 @@ export class OutboundIndex {
       egressNetworksByNamespace: this.#networksByNamespace.size,
       grants: this.#grants.size,
       grantsByNamespace: this.#grantsByNamespace.size,
+      ...this.#splits.sizes(),
     };
   }
 
@@ -208,17 +226,20 @@ export class OutboundIndex {
   }
 }
 
-/** Of networks and grants `namespace/name`; of routes as `refKey`, since two groups have an HTTPRoute. */
+/** Of routes as `refKey`, since two groups have an HTTPRoute; of everything else `namespace/name`. */
 function keyOf(kind: OutboundKind, { metadata }: KubeObject): string {
   const { name, namespace = 'default' } = metadata;
-  if (kind === 'egress-network' || kind === 'grant') return `${namespace}/${name}`;
+  if (!isRouteKind(kind)) return `${namespace}/${name}`;
   return refKey({ group: kind === 'policy-http' ? POLICY_GROUP : GATEWAY_GROUP, kind, namespace, name });
 }
 
-function readRoute(
-  kind: Exclude<OutboundKind, 'egress-network' | 'grant'>,
-  object: KubeObject,
-): AnyRoute & { problems: readonly string[] } {
+function isRouteKind(kind: OutboundKind): kind is RouteKind {
+  return kind in ROUTE_KINDS;
+}
+
+const ROUTE_KINDS: Record<RouteKind, true> = { 'policy-http': true, http: true, grpc: true, tls: true, tcp: true };
+
+function readRoute(kind: RouteKind, object: KubeObject): AnyRoute & { problems: readonly string[] } {
   switch (kind) {
     case 'policy-http':
       return { kind: 'http', ...readHttpRoute(object, POLICY_HTTP_ROUTES) };

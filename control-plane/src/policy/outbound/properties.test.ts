@@ -29,6 +29,18 @@ const grant = {
   },
 } as KubeObject;
 
+const splitOf = (more: object): WorldObject => [
+  'traffic-split',
+  {
+    metadata: { name: 's', namespace: 'app' },
+    spec: { service: 'web', backends: [{ service: 'v1', weight: 1 }], ...more },
+  },
+];
+const routeGroup = (pathRegex: string): WorldObject => [
+  'route-group',
+  { metadata: { name: 'g', namespace: 'app' }, spec: { matches: [{ name: 'm', pathRegex }] } },
+];
+
 /** Of each object the states that it may be in. */
 const OBJECTS: readonly (readonly WorldObject[])[] = [
   [
@@ -55,6 +67,8 @@ const OBJECTS: readonly (readonly WorldObject[])[] = [
   ],
   [egressNetwork('outside', { trafficPolicy: 'Allow' }, { namespace: 'linkerd-egress' })],
   [['grant', grant]],
+  [splitOf({}), splitOf({ matches: [{ kind: 'HTTPRouteGroup', name: 'g' }] })],
+  [routeGroup('/a'), routeGroup('/b')],
 ];
 
 const TARGETS = [

@@ -59,8 +59,9 @@ export function defaultHttpRoute(
   settings: ParentSettings,
   name: string,
   failure?: Failure,
+  match = ANY_HTTP,
 ): HttpPolicyRoute {
-  const rule = { ...defaultRule(context, settings, failure), matches: [ANY_HTTP] };
+  const rule = { ...defaultRule(context, settings, failure), matches: [match] };
   const retry = retryOf(undefined, settings.source, settings.traffic.httpRetry, settings.source);
   return { source: { kind: 'default', name }, hostnames: [], rules: [{ ...rule, retry }] };
 }

@@ -17,8 +17,9 @@ import type { WorkloadIndex } from '../../workloads/workload-index.ts';
 import type { EgressNetworkSettings, OutboundIndex } from './outbound-index.ts';
 import type { Address, OutboundPolicy, RoutedPolicy } from './outbound-policy.ts';
 import type { ParentSettings } from './request-rules.ts';
-import { chooseRoutes } from './route-choice.ts';
+import { chooseRoutes, chooseSplits } from './route-choice.ts';
 import { type RestRoutes, ROUTE_KINDS, routedPolicy } from './routed-policy.ts';
+import { EVERY_OTHER_REQUEST } from './split-set.ts';
 import type { TopicSet } from './topic-set.ts';
 
 export type OutboundTarget = ({ kind: 'ip' } & Address) | { kind: 'service'; key: string; port: number };
@@ -158,10 +159,15 @@ export class OutboundResolver {
     // Without an address of its own a Service is no parent: clients speak to its pods.
     const attached = service.clusterIps.length > 0 ? this.#index.attached('service', service) : [];
     const portName = service.ports.find((each) => each.port === port)?.name;
-    const choice = chooseRoutes(attached, { namespace, port, portName }, client.namespace, ROUTE_KINDS[declared]);
+    const splits = this.#index.splitRoutes(service, port);
+    const kinds = ROUTE_KINDS[declared];
+    const choice = splits
+      ? chooseSplits(splits, attached, kinds)
+      : chooseRoutes(attached, { namespace, port, portName }, client.namespace, kinds);
     const context = { workloads: this.#workloads, index: this.#index, parent, topics };
     const settings = this.#parentSettings(objectRef({ metadata: { namespace, name } }, SERVICES), service.traffic);
-    return routedPolicy(context, settings, declared, choice, OF_SERVICES);
+    const rest = splits && splits.tcp.length === 0 ? BEHIND_SPLITS : OF_SERVICES;
+    return routedPolicy(context, settings, declared, choice, rest);
   }
 
   #egressPolicy(
@@ -199,6 +205,8 @@ const OF_SERVICES: RestRoutes = {
   isForbidden: false,
   isAlways: false,
 };
+
+const BEHIND_SPLITS: RestRoutes = { ...OF_SERVICES, httpMatch: EVERY_OTHER_REQUEST, isAlways: true };
 
 const OF_EGRESS: Record<EgressNetworkSettings['trafficPolicy'], RestRoutes> = {
   Allow: egressRest('allow'),

@@ -2,9 +2,10 @@
 import { byAge, type ObjectRef } from '@tulle/api/object-ref.ts';
 import type { AnyRoute, Attached } from './outbound-index.ts';
 import type { RoutedPolicy } from './outbound-policy.ts';
+import type { SplitRoutes } from './split-set.ts';
 
 export interface RouteChoice {
-  /** All of one kind, oldest first; none when nothing is attached. */
+  /** All of one kind, oldest first; none when nothing is attached. Splits have some for connections behind. */
   routes: readonly AnyRoute[];
   shadowed: RoutedPolicy['shadowed'];
 }
@@ -58,6 +59,22 @@ export function chooseRoutes(
   return { routes: usable.filter(({ kind }) => kind === winner), shadowed };
 }
 
+/** What TrafficSplits say of a Service comes before all of its routes, as a profile does. */
+export function chooseSplits(
+  { http, tcp, shadowed }: SplitRoutes,
+  attached: Iterable<Attached>,
+  kinds: readonly AnyRoute['kind'][],
+): RouteChoice {
+  const split: AnyRoute[] = [
+    ...http.map((route) => ({ kind: 'http', route }) as const),
+    ...tcp.map((route) => ({ kind: 'tcp', route }) as const),
+  ];
+  const routes = split.filter(({ kind }) => kinds.includes(kind));
+  const hidden = new Set([...attached].map(({ route }) => route.ref));
+  return { routes, shadowed: [...shadowed, ...[...hidden].map((ref) => ({ ref, reason: BEHIND_SPLIT }))] };
+}
+
+const BEHIND_SPLIT = "a TrafficSplit of the Service takes its routes' place";
 const KIND_NAMES = { grpc: 'GRPCRoute', http: 'HTTPRoute', tls: 'TLSRoute', tcp: 'TCPRoute' } as const;
 
 /** Two groups have an HTTPRoute. */

@@ -1,5 +1,5 @@
 /** The policy of a port of a Service or an EgressNetwork: its routes, and what takes what they do not take. */
-
+import type { HttpMatch } from '@tulle/api/routes/http-match.ts';
 import type { BackendContext } from './backends.ts';
 import { connectionRoute, defaultConnectionRoute } from './connection-rules.ts';
 import type { AnyRoute } from './outbound-index.ts';
@@ -22,6 +22,8 @@ export const ROUTE_KINDS: Record<DeclaredProtocol, readonly AnyRoute['kind'][]> 
 export interface RestRoutes {
   names: { http: string; grpc: string; tls: string; opaque: string };
   isForbidden: boolean;
+  /** What of HTTP they take; everything when not given. */
+  httpMatch?: HttpMatch;
   /** Also behind attached routes; otherwise only where none is attached. */
   isAlways: boolean;
 }
@@ -31,7 +33,7 @@ export function routedPolicy(
   settings: ParentSettings,
   declared: DeclaredProtocol,
   { routes, shadowed }: RouteChoice,
-  { names, isForbidden, isAlways }: RestRoutes,
+  { names, isForbidden, httpMatch, isAlways }: RestRoutes,
 ): RoutedPolicy {
   const of = <K extends AnyRoute['kind']>(kind: K) =>
     routes.filter((one): one is Extract<AnyRoute, { kind: K }> => one.kind === kind);
@@ -54,7 +56,7 @@ export function routedPolicy(
     http: withRest(
       ['detect', 'http1', 'http2'],
       of('http').map(({ route }) => httpRoute(context, settings, route)),
-      () => defaultHttpRoute(context, settings, names.http, failure),
+      () => defaultHttpRoute(context, settings, names.http, failure, httpMatch),
     ),
     grpc: withRest(
       ['grpc'],
