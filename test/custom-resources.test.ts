@@ -181,12 +181,10 @@ test('routes get the defaults of their matches, backends and parents', async () 
     assert.deepEqual(row!.slice(0, 2), ['web', '["shop.example"]']);
     assert.match(row![2]!, /^\d+s$/);
   }
-  const { spec } = await json('httproutes.v1beta1.policy.linkerd.io', 'web');
-  assert.deepEqual(
-    spec.rules,
-    [{ matches: [{ path: { type: 'PathPrefix', value: '/' } }] }],
-    'v1beta1 knows no backends',
-  );
+  for (const version of ['v1alpha1', 'v1beta1', 'v1beta2']) {
+    const { spec } = await json(`httproutes.${version}.policy.linkerd.io`, 'web');
+    assert.equal(spec.rules[0].backendRefs[0].name, 'web', `${version} keeps backends`);
+  }
   assert.match(await kubectl('get', 'gateway-api', '-o', 'name'), /^httproute\.gateway\.networking\.k8s\.io\/web$/m);
 });
 
