@@ -4,7 +4,7 @@ import type { RequestMatchSchema, ResponseMatchSchema, RetryBudgetSchema } from 
 import { HttpMethod_Registered, type HttpMethodSchema } from '@tulle/api/gen/http_types_pb.ts';
 import type { RequestMatch, ResponseMatch, RetryBudget } from '@tulle/api/service-profile.ts';
 import { coreMetadata, type MetadataInit, toDuration } from '../wire/net.ts';
-import { parseAuthority } from '../workloads/authority.ts';
+import { overridesOf } from './overrides.ts';
 import type { EffectiveProfile } from './profile-index.ts';
 
 /** What retries of a Service may add to its load: a fifth, and ten a second, over ten seconds. */
@@ -28,29 +28,17 @@ export function toProfileRoutes(profile: EffectiveProfile, port: number, cluster
       timeout: route.timeoutMs === undefined ? undefined : toDuration(route.timeoutMs),
     })),
     retryBudget: profile.retryBudget ? toRetryBudget(profile.retryBudget) : RETRY_BUDGET_DEFAULT,
-    dstOverrides: profile.dstOverrides.map(({ authority, weight }) => {
-      const full = /:\d+$/.test(authority) ? authority : `${authority}:${port}`;
-      return { authority: full, weight, backendRef: serviceRef(full, clusterDomain) };
-    }),
+    dstOverrides: overridesOf(profile, port, clusterDomain).map(({ authority, weight, service }) => ({
+      authority,
+      weight,
+      backendRef: service && coreMetadata('Service', service, service.port),
+    })),
     profileRef: toRef(profile),
   };
 }
 
 function toRetryBudget({ retryRatio, minRetriesPerSecond, ttlMs }: RetryBudget) {
   return { retryRatio, minRetriesPerSecond, ttl: toDuration(ttlMs) };
-}
-
-/** Undefined where the authority is no Service of this cluster. */
-function serviceRef(authority: string, clusterDomain: string): MetadataInit | undefined {
-  try {
-    const parsed = parseAuthority(authority, clusterDomain);
-    return parsed.kind === 'service' && parsed.hostname === undefined
-      ? coreMetadata('Service', parsed, parsed.port)
-      : undefined;
-  } catch {
-    // A name elsewhere, which the proxy resolves by DNS.
-    return undefined;
-  }
 }
 
 function toRef({ ref: { group, kind, name, namespace } }: EffectiveProfile): MetadataInit {

@@ -11,7 +11,9 @@ import {
 } from '../workloads/endpoint.ts';
 import { portProtocol, type Service } from '../workloads/service.ts';
 import { serviceEndpoints } from '../workloads/service-endpoints.ts';
+import type { HashSettings } from '../workloads/traffic-annotations.ts';
 import type { Topic, WorkloadIndex } from '../workloads/workload-index.ts';
+import { overridesOf } from './overrides.ts';
 import type { EffectiveProfile, ProfileIndex } from './profile-index.ts';
 
 export type Profile =
@@ -23,6 +25,8 @@ export type Profile =
       isOpaque: boolean;
       /** What a ServiceProfile says of it. */
       profile?: EffectiveProfile;
+      /** By what the balancers choose that the ServiceProfile leads to: by authority. */
+      hashes: ReadonlyMap<string, HashSettings>;
     }
   | { kind: 'endpoint'; endpoint: Endpoint; isOpaque: boolean }
   /** A Service without that port: its client policy refuses, so nothing is said here. */
@@ -36,15 +40,23 @@ export interface ProfileSources {
   mesh: MeshSettings;
 }
 
+const NO_HASHES: ReadonlyMap<string, HashSettings> = new Map();
+
 /** The topics whose changes may change the profile; an address may be another Service's by the next time. */
 export function profileTopics(
-  { index, profiles }: ProfileSources,
+  { index, profiles, mesh }: ProfileSources,
   authority: Authority,
   clientNamespace: string | undefined,
 ): Topic[] {
   const service = authority.kind === 'ip' ? index.serviceByIp(authority.ip) : authority;
   const own: Topic = authority.kind === 'ip' ? `ip/${authority.ip}` : `service/${authority.serviceKey}`;
-  return service ? [own, ...profiles.topics(service, clientNamespace)] : [own];
+  if (!service) return [own];
+  const profile = profiles.find(service, clientNamespace);
+  const overrides = profile ? overridesOf(profile, authority.port, mesh.clusterDomain) : [];
+  const ofTargets = overrides.flatMap(({ service: target }): Topic[] =>
+    target ? [`service/${target.serviceKey}`] : [],
+  );
+  return [own, ...profiles.topics(service, clientNamespace), ...ofTargets];
 }
 
 export function profileOf(sources: ProfileSources, authority: Authority, clientNamespace: string | undefined): Profile {
@@ -81,23 +93,41 @@ export function profileOf(sources: ProfileSources, authority: Authority, clientN
 }
 
 function serviceProfile(
-  { index, profiles, mesh }: ProfileSources,
+  sources: ProfileSources,
   service: Service,
   port: number,
   clientNamespace: string | undefined,
 ): Profile {
+  const { index, profiles, mesh } = sources;
   const opaquePorts = index.namespace(service.namespace)?.opaquePorts ?? mesh.defaultOpaquePorts;
   const protocol = portProtocol(service, port, opaquePorts);
   if (protocol === 'undefined') return { kind: 'undefined-port' };
   const { namespace, name } = service;
   const profile = profiles.find(service, clientNamespace);
+  const fullName = `${name}.${namespace}.svc.${mesh.clusterDomain}`;
   return {
     kind: 'service',
     service: { namespace, name },
-    fullName: `${name}.${namespace}.svc.${mesh.clusterDomain}`,
+    fullName,
     port,
     isOpaque:
       protocol === 'opaque' || (profile?.opaquePorts.some(({ from, to }) => port >= from && port <= to) ?? false),
     profile,
+    hashes: profile ? hashesOf(sources, service, profile, { authority: `${fullName}:${port}`, port }) : NO_HASHES,
   };
+}
+
+function hashesOf(
+  { index, mesh }: ProfileSources,
+  own: Service,
+  profile: EffectiveProfile,
+  { authority, port }: { authority: string; port: number },
+): ReadonlyMap<string, HashSettings> {
+  const hashes = new Map<string, HashSettings>();
+  if (own.traffic.hash) hashes.set(authority, own.traffic.hash);
+  for (const { authority, service } of overridesOf(profile, port, mesh.clusterDomain)) {
+    const hash = service && index.service(service.serviceKey)?.traffic.hash;
+    if (hash) hashes.set(authority.replace(/\.(?=:\d+$)/, ''), hash);
+  }
+  return hashes;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { create, toBinary, toJson } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { ENDPOINT_SLICES, EXTERNAL_WORKLOADS, NODES, PODS, REPLICA_SETS, SERVICE_PROFILES, SERVICES } from '@tulle/api';
@@ -12,6 +12,7 @@ import {
   type WeightedAddr,
   WeightedAddrSchema,
 } from '@tulle/api/gen/destination_pb.ts';
+import { DestinationProfileSchema as OverlayProfileSchema } from '@tulle/api/gen/tulle/overlay_pb.ts';
 import { readStream, startTestControlPlane } from '../testing/control-plane.ts';
 import type { FakeKubernetes } from '../testing/fake-kubernetes.ts';
 import { node, pod, replicaSet, service, slice } from '../testing/objects.ts';
@@ -284,6 +285,33 @@ test('a ServiceProfile is on the wire field by field, and goes when it goes', as
   assert.deepEqual(last.routes, []);
   assert.equal(last.profileRef, undefined);
   assert.equal(last.retryBudget?.minRetriesPerSecond, 10);
+});
+
+test('a ServiceProfile says by what keys the balancers choose that it leads to', async (t) => {
+  const hashed = (name: string, header: string) => {
+    const object = service(name, { clusterIPs: ['10.96.0.8'] });
+    object.metadata.annotations = { 'balancer.tulle.mesh/hash-header': header };
+    return object;
+  };
+  const dstOverrides = [{ authority: 'other.app.svc.cluster.local', weight: '1' }];
+  const { destination, kubernetes } = await startTestControlPlane(t, {
+    components: 'destination',
+    prepare: (cluster) => {
+      prepare(cluster);
+      cluster.put(SERVICES, hashed('other', 'x-user'));
+      cluster.put(SERVICE_PROFILES, serviceProfile({ routes: [], dstOverrides }));
+    },
+  });
+  const next = readStream(t, (signal) => destination.getProfile({ path: WEB }, { signal }));
+  const balancers = async () =>
+    fromBinary(OverlayProfileSchema, toBinary(DestinationProfileSchema, await next())).balancers;
+  const first = await balancers();
+  assert.deepEqual(
+    first.map(({ path, hash }) => [path, hash?.source.value]),
+    [['other.app.svc.cluster.local:80', 'x-user']],
+  );
+  kubernetes.put(SERVICES, hashed('other', 'x-tenant'));
+  assert.deepEqual((await balancers())[0]?.hash?.source.value, 'x-tenant');
 });
 
 test('an ExternalWorkload is an endpoint of its Service and by its address, with its SPIFFE identity', async (t) => {

@@ -2,7 +2,6 @@
 import { create, fromBinary, type MessageInitShape, toBinary, type UnknownField } from '@bufbuild/protobuf';
 import { OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
 import {
-  type BalancerSchema,
   type HeaderModifierSchema,
   type HttpBackendSchema,
   type HttpRuleSchema,
@@ -13,6 +12,7 @@ import {
   type UrlRewriteSchema,
 } from '@tulle/api/gen/tulle/overlay_pb.ts';
 import type { SessionPersistence } from '@tulle/api/routes/session-persistence.ts';
+import { toBalancers } from '../../wire/balancer-keys.ts';
 import { toHeaderModifier } from '../../wire/http-route.ts';
 import type { HashSettings } from '../../workloads/traffic-annotations.ts';
 import { authorityOf } from './backend-translator.ts';
@@ -45,7 +45,7 @@ export function needsOwnProxy({
 export function overlayFields(policy: OutboundPolicy, clusterDomain: string): UnknownField[] {
   if (policy.kind !== 'routed') return [];
   const httpRules = toRules(policy, clusterDomain);
-  const balancers = toBalancers(policy, clusterDomain);
+  const balancers = toBalancers(hashesOf(policy, clusterDomain));
   if (httpRules.length === 0 && balancers.length === 0) return [];
   const bytes = toBinary(OverlaySchema, create(OverlaySchema, { httpRules, balancers }));
   return fromBinary(OutboundPolicySchema, bytes).$unknown ?? [];
@@ -119,7 +119,7 @@ function toSession(session: SessionPersistence): MessageInitShape<typeof Session
 }
 
 /** Every balancer once, by its path. */
-function toBalancers(policy: RoutedPolicy, clusterDomain: string): MessageInitShape<typeof BalancerSchema>[] {
+function hashesOf(policy: RoutedPolicy, clusterDomain: string): Map<string, HashSettings> {
   const routes = [...policy.http, ...policy.grpc, ...policy.tls, ...policy.opaque];
   const backends = routes.flatMap(({ rules }) => rules.flatMap((rule): readonly PolicyBackend[] => rule.backends));
   const byPath = new Map<string, HashSettings>();
@@ -127,18 +127,5 @@ function toBalancers(policy: RoutedPolicy, clusterDomain: string): MessageInitSh
     const hash = target.kind === 'service' && invalid === undefined ? target.traffic.hash : undefined;
     if (hash && target.kind === 'service') byPath.set(authorityOf(target, clusterDomain), hash);
   }
-  return [...byPath].map(([path, { source, loadFactor }]) => ({ path, hash: { source: toKey(source) }, loadFactor }));
-}
-
-function toKey(source: HashSettings['source']): NonNullable<MessageInitShape<typeof BalancerSchema>['hash']>['source'] {
-  switch (source.kind) {
-    case 'header':
-      return { case: 'header', value: source.name };
-    case 'cookie':
-      return { case: 'cookie', value: source.name };
-    case 'query':
-      return { case: 'queryParameter', value: source.name };
-    case 'source-address':
-      return { case: 'sourceAddress', value: true };
-  }
+  return byPath;
 }
