@@ -24,6 +24,24 @@ export function serviceProfileProblem(object: KubeObject): string | undefined {
   }
 }
 
+/** Every field that is not a profile's, with where it stands: the words above say only its name, and only of the first. */
+export function unknownProfileFields(object: KubeObject): string[] {
+  return unknownFields(object, PROFILE, '');
+}
+
+function unknownFields(value: unknown, shape: Shape, path: string): string[] {
+  if (Array.isArray(value)) {
+    return shape.type === 'list' ? value.flatMap((item, i) => unknownFields(item, shape.item(), `${path}[${i}]`)) : [];
+  }
+  if (shape.type !== 'struct' || !value || typeof value !== 'object') return [];
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const at = path === '' ? name : `${path}.${name}`;
+    const known = Object.hasOwn(shape.fields, name) ? shape.fields[name] : undefined;
+    if (known) return unknownFields(inner, known, at);
+    return [`${at}: found a field that is not known, allowed are ${Object.keys(shape.fields).join(', ')}`];
+  });
+}
+
 type Shape =
   | { type: 'string' | 'bool' | 'uint32' | 'float32' | 'quantity' | 'any' }
   | { type: 'list'; item: () => Shape }

@@ -57,6 +57,15 @@ test('tells of two Servers that are written alike before there is a pod', () => 
   ]);
 });
 
+test('tells of two Servers on the same external workloads, and of none where one is for pods', () => {
+  const external = (name: string) => object(POLICY, 'Server', name, { externalWorkloadSelector: {}, port: 80 }, at(1));
+  assert.match(
+    around(external('a')).warnings(external('b'))[0]!,
+    /^Servers a and b both take port 80 of the same external workloads: a wins/,
+  );
+  assert.deepEqual(around(external('a')).warnings(server('b', 80, {})), []);
+});
+
 test('tells of an authorization for a Server that is not there', () => {
   const saz = (serverRef: object) =>
     object('policy.linkerd.io/v1beta1', 'ServerAuthorization', 'a', {

@@ -70,12 +70,11 @@ export class Neighbours {
 
   #server(object: KubeObject): string[] {
     const server = parseServer(object);
-    if (server.workloads.kind !== 'Pod') return [];
-    const mine = this.#podsOf(server);
+    const mine = server.workloads.kind === 'Pod' ? this.#podsOf(server) : [];
     return [...this.#in('policy.linkerd.io/Server', server.ref.namespace)].flatMap((other) => {
       if (other.metadata.name === server.ref.name) return [];
       const rival = readOrSkip(() => parseServer(other));
-      if (rival?.workloads.kind !== 'Pod') return [];
+      if (rival?.workloads.kind !== server.workloads.kind) return [];
       const place = sharedPort(server, rival, mine);
       if (place === undefined) return [];
       const [winner, loser] = byAge(server.ref, rival.ref) < 0 ? [server, rival] : [rival, server];
@@ -193,7 +192,9 @@ function sharedPort(a: Server, b: Server, podsOfA: readonly Pod[]): string | und
     if (port !== undefined) return `port ${port} of pod ${pod.name}`;
   }
   const isAlike = a.port === b.port && JSON.stringify(a.workloads) === JSON.stringify(b.workloads);
-  return isAlike ? `port ${a.port} of the same pods` : undefined;
+  return isAlike
+    ? `port ${a.port} of the same ${a.workloads.kind === 'Pod' ? 'pods' : 'external workloads'}`
+    : undefined;
 }
 
 function portsOf({ port }: Server, { containerPorts }: Pod): number[] {

@@ -3,6 +3,7 @@
  * let in can be carried out. Beyond them, routes of other controllers and of later versions of the Gateway API pass.
  */
 import { type KubeObject, MeshError } from '@tulle/api';
+import { refuseIfAny } from '@tulle/api/field.ts';
 import { parseAuthorizationPolicy } from '@tulle/api/policy/authorization-policy.ts';
 import { parseEgressNetwork } from '@tulle/api/policy/egress-network.ts';
 import { parseHTTPLocalRateLimitPolicy } from '@tulle/api/policy/http-local-rate-limit-policy.ts';
@@ -13,9 +14,10 @@ import { parseServerAuthorization } from '@tulle/api/policy/server-authorization
 import { GATEWAY_GROUP, POLICY_GROUP } from '@tulle/api/policy/target-ref.ts';
 import { parseGrpcRoute } from '@tulle/api/routes/grpc-route.ts';
 import { parseHttpRoute } from '@tulle/api/routes/http-route.ts';
+import { hasOutboundParent, type Route, type Rule } from '@tulle/api/routes/route.ts';
 import { parseTcpRoute } from '@tulle/api/routes/tcp-route.ts';
 import { parseTlsRoute } from '@tulle/api/routes/tls-route.ts';
-import { parseTrafficAnnotations } from '../workloads/traffic-annotations.ts';
+import { accrualProblems, parseTrafficAnnotations } from '../workloads/traffic-annotations.ts';
 import { hasParentOfMesh, shapeProblems } from './route-shape.ts';
 
 export interface Verdict {
@@ -46,6 +48,22 @@ const parsed =
     }
   };
 
+type RequestRoute = Route & { readonly rules: readonly Rule[] };
+
+/** As Linkerd's, it looks at the failure accrual of what leaves, and lets unsupported filters of Servers' routes in. */
+const requestRoute = (parse: (object: KubeObject) => RequestRoute): Check => {
+  const failing = ({ rules }: RequestRoute) =>
+    rules.flatMap(({ field, invalid }) =>
+      invalid === undefined ? [] : [`requests of ${field} will fail: ${invalid}`],
+    );
+  const checked = (object: KubeObject) => {
+    const route = parse(object);
+    if (hasOutboundParent(route)) refuseIfAny(accrualProblems(object.metadata.annotations ?? {}));
+    return route;
+  };
+  return parsed(checked, failing);
+};
+
 /** The Gateway API is not ours alone: routes whose parents are all others' pass, and shapes that we do not know. */
 const lenient =
   (check: Check): Check =>
@@ -70,9 +88,9 @@ const CHECKS: Readonly<Record<string, Check>> = {
   [`${POLICY_GROUP}/EgressNetwork`]: parsed(parseEgressNetwork, ({ annotations }) =>
     parseTrafficAnnotations(annotations).problems.map((problem) => `not in force: ${problem}`),
   ),
-  [`${POLICY_GROUP}/HTTPRoute`]: parsed(parseHttpRoute),
-  [`${GATEWAY_GROUP}/HTTPRoute`]: lenient(parsed(parseHttpRoute)),
-  [`${GATEWAY_GROUP}/GRPCRoute`]: lenient(parsed(parseGrpcRoute)),
+  [`${POLICY_GROUP}/HTTPRoute`]: requestRoute(parseHttpRoute),
+  [`${GATEWAY_GROUP}/HTTPRoute`]: lenient(requestRoute(parseHttpRoute)),
+  [`${GATEWAY_GROUP}/GRPCRoute`]: lenient(requestRoute(parseGrpcRoute)),
   [`${GATEWAY_GROUP}/TLSRoute`]: lenient(parsed(parseTlsRoute)),
   [`${GATEWAY_GROUP}/TCPRoute`]: lenient(parsed(parseTcpRoute)),
 };

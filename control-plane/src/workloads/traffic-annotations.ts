@@ -51,13 +51,7 @@ type Read = <T>(key: string, parse: (text: string) => T | undefined, allowed: st
 /** What cannot be read counts as not set and is named in `problems`; an accrual or a hash with a bad part is left out as a whole. */
 export function parseTrafficAnnotations(annotations: Readonly<Record<string, string>>): TrafficSettings {
   const problems: string[] = [];
-  const read: Read = (key, parse, allowed) => {
-    const text = annotations[key]?.trim();
-    if (text === undefined || text === '') return undefined;
-    const value = parse(text);
-    if (value === undefined) problems.push(`metadata.annotations[${key}]: found "${text}", allowed is ${allowed}`);
-    return value;
-  };
+  const read = reader(annotations, problems);
   const whole = <T>(part: (read: Read) => T | undefined): T | undefined => {
     const before = problems.length;
     const value = part(read);
@@ -69,6 +63,23 @@ export function parseTrafficAnnotations(annotations: Readonly<Record<string, str
     penalty: whole(readPenalty),
     hash: whole(readHash),
     problems,
+  };
+}
+
+/** What is wrong with the annotations of failure accrual; routes have them checked, though they count on Services alone. */
+export function accrualProblems(annotations: Readonly<Record<string, string>>): string[] {
+  const problems: string[] = [];
+  readAccrual(reader(annotations, problems));
+  return problems;
+}
+
+function reader(annotations: Readonly<Record<string, string>>, problems: string[]): Read {
+  return (key, parse, allowed) => {
+    const text = annotations[key]?.trim();
+    if (text === undefined || text === '') return undefined;
+    const value = parse(text);
+    if (value === undefined) problems.push(`metadata.annotations[${key}]: found "${text}", allowed is ${allowed}`);
+    return value;
   };
 }
 
