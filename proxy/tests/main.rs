@@ -22,6 +22,7 @@ mod mesh;
 mod profiles;
 mod rate_limit;
 mod retries;
+mod revocation;
 mod routes;
 mod scaling;
 mod spire;

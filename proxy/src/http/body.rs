@@ -3,9 +3,9 @@
 use super::{
     access_log::AccessLog,
     error::BodyError,
+    permission::Permission,
     stats::Upload,
     tape::{Held, Taped},
-    timeouts::{TimedOut, Watchdog},
     track::Tracker,
 };
 use bytes::Bytes;
@@ -79,24 +79,27 @@ impl Body {
         if held.is_end_stream() { Self::empty() } else { Kind::Held(Box::new(held)).into() }
     }
 
-    /// Whether the time of the stream is over that this body is the response of; for whoever cannot send more of it.
-    pub fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
-        let Some(watchdog) = self.watchdog() else { return Poll::Pending };
-        let why = ready!(watchdog.poll(cx));
+    /// Whether the stream is to end that this body is the response of; for whoever cannot send more of it.
+    pub fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let Some(tracker) = &mut self.tracker else { return Poll::Pending };
+        let error = ready!(tracker.poll_interrupt(cx));
         if let Some(mut tracker) = self.tracker.take() {
-            tracker.fail(&BodyError::TimedOut(why));
+            tracker.fail(&error);
         }
-        Poll::Ready(why)
+        Poll::Ready(error)
     }
 
-    fn watchdog(&mut self) -> Option<&mut Watchdog> {
-        self.tracker.as_mut()?.watchdog.as_deref_mut()
-    }
-
-    /// Ends a body whose time is over.
-    fn time_out(&mut self, why: TimedOut) -> Option<Result<Frame<Bytes>, BodyError>> {
+    /// Ends the body before its end.
+    fn interrupt(&mut self, error: BodyError) -> Option<Result<Frame<Bytes>, BodyError>> {
         self.kind = Kind::Empty;
-        Some(Err(BodyError::TimedOut(why)))
+        Some(Err(error))
+    }
+
+    /// The stream that this body is the response of ends with the permission.
+    pub fn set_permission(&mut self, permission: Permission) {
+        if !self.is_end_stream() {
+            self.tracker.get_or_insert_with(Tracker::of_nothing).permission = Some(permission);
+        }
     }
 
     /// The tracker is told at once if there is nothing to wait for.
@@ -170,17 +173,17 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = match (this.poll_kind(cx), this.watchdog()) {
-            (Poll::Ready(frame), None) => frame,
+        let frame = match (this.poll_kind(cx), &mut this.tracker) {
             (Poll::Pending, None) => return Poll::Pending,
-            (Poll::Pending, Some(watchdog)) => {
-                let why = ready!(watchdog.poll(cx));
-                this.time_out(why)
+            (Poll::Pending, Some(tracker)) => {
+                let error = ready!(tracker.poll_interrupt(cx));
+                this.interrupt(error)
             }
-            (Poll::Ready(frame), Some(watchdog)) => match watchdog.touch() {
-                Some(why) if matches!(frame, Some(Ok(_))) => this.time_out(why),
-                _ => frame,
+            (Poll::Ready(Some(Ok(frame))), Some(tracker)) => match tracker.interrupts() {
+                Some(error) => this.interrupt(error),
+                None => Some(Ok(frame)),
             },
+            (Poll::Ready(frame), _) => frame,
         };
         if let (Some(log), Some(Ok(frame))) = (&mut this.log, &frame) {
             log.data(frame.data_ref().map_or(0, Bytes::len));

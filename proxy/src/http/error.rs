@@ -52,6 +52,8 @@ pub enum BodyError {
     H2(h2::Error),
     Hyper(hyper::Error),
     TimedOut(TimedOut),
+    /// The policy no longer allows what runs; the code to reset its stream with.
+    Revoked(h2::Reason),
     Other(BoxError),
 }
 
@@ -73,6 +75,7 @@ impl BodyError {
                 }
                 None
             }
+            Self::Revoked(reason) => Some(*reason),
             Self::TimedOut(_) | Self::Other(_) => None,
         }
     }
@@ -89,6 +92,7 @@ impl fmt::Display for BodyError {
             Self::H2(error) => error.fmt(f),
             Self::Hyper(error) => error.fmt(f),
             Self::TimedOut(why) => why.fmt(f),
+            Self::Revoked(_) => Error::Unauthorized.fmt(f),
             Self::Other(error) => error.fmt(f),
         }
     }
@@ -99,7 +103,7 @@ impl std::error::Error for BodyError {
         match self {
             Self::H2(error) => Some(error),
             Self::Hyper(error) => Some(error),
-            Self::TimedOut(_) => None,
+            Self::TimedOut(_) | Self::Revoked(_) => None,
             Self::Other(error) => Some(&**error),
         }
     }
@@ -268,7 +272,11 @@ pub fn grpc_trailers(error: &BodyError) -> Option<http::HeaderMap> {
         return None;
     }
     let mut trailers = http::HeaderMap::with_capacity(2);
-    let code = if matches!(error, BodyError::TimedOut(_)) { DEADLINE_EXCEEDED } else { UNAVAILABLE };
+    let code = match error {
+        BodyError::TimedOut(_) => DEADLINE_EXCEEDED,
+        BodyError::Revoked(_) => PERMISSION_DENIED,
+        BodyError::H2(_) | BodyError::Hyper(_) | BodyError::Other(_) => UNAVAILABLE,
+    };
     trailers.insert(GRPC_STATUS.clone(), HeaderValue::from(code));
     Some(trailers)
 }

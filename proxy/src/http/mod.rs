@@ -8,6 +8,7 @@ pub mod headers;
 
 mod keep_alive;
 pub mod limit;
+pub mod permission;
 mod pump;
 pub mod server;
 pub mod upgrade;

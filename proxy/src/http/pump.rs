@@ -54,9 +54,9 @@ impl Pump {
         match self.stream.poll_reset(cx) {
             Poll::Ready(_) => Poll::Ready(Err(PumpError::Peer)),
             Poll::Pending => {
-                // While the peer takes nothing, nothing is read that would notice that time is over.
-                let _ = ready!(self.body.poll_timeout(cx));
-                self.stream.send_reset(Reason::CANCEL);
+                // While the peer takes nothing, nothing is read that would notice that the stream is to end.
+                let error = ready!(self.body.poll_interrupt(cx));
+                self.stream.send_reset(error.reason().unwrap_or(Reason::CANCEL));
                 Poll::Ready(Err(PumpError::Body))
             }
         }

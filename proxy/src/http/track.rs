@@ -5,13 +5,19 @@ use super::{
     classify::{Classifier, grpc_status},
     error::{BodyError, grpc_trailers},
     h1_client::Lease,
+    permission::Permission,
     retry_after::retry_after,
     stats::{RequestStats, StreamStats, Upload},
     timeouts::Watchdog,
 };
 use crate::balance::{Outcome, Pending, Permit};
-use http::HeaderMap;
-use std::{sync::Arc, time::Instant};
+use h2::Reason;
+use http::{HeaderMap, StatusCode};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 pub struct Tracker {
     pub started: Instant,
@@ -37,6 +43,8 @@ pub struct Tracker {
     pub rescues_grpc: bool,
     /// Where the route limits the time of its streams.
     pub watchdog: Option<Box<Watchdog>>,
+    /// Where a policy may end the stream.
+    pub permission: Option<Permission>,
     /// When the request began, whose first attempts may have been others.
     pub stream_started: Instant,
     has_begun: bool,
@@ -59,10 +67,43 @@ impl Tracker {
             lease: None,
             rescues_grpc: false,
             watchdog: None,
+            permission: None,
             stream_started: started,
             has_begun: false,
             is_done: false,
         }
+    }
+
+    /// One that counts nothing.
+    pub fn of_nothing() -> Box<Self> {
+        let status = StatusCode::OK;
+        Box::new(Self::new(Instant::now(), status.as_u16(), Classifier::new(false, status, None), None))
+    }
+
+    /// Whether the stream is to end although something of the response has come.
+    #[inline]
+    pub fn interrupts(&mut self) -> Option<BodyError> {
+        if let Some(why) = self.watchdog.as_mut().and_then(|watchdog| watchdog.touch()) {
+            return Some(BodyError::TimedOut(why));
+        }
+        self.permission.as_mut()?.is_revoked().then(|| self.revoked())
+    }
+
+    /// Ready when the stream is to end while nothing of the response comes.
+    pub fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if let Some(watchdog) = &mut self.watchdog
+            && let Poll::Ready(why) = watchdog.poll(cx)
+        {
+            return Poll::Ready(BodyError::TimedOut(why));
+        }
+        let Some(permission) = &mut self.permission else { return Poll::Pending };
+        ready!(permission.poll_revoked(cx));
+        Poll::Ready(self.revoked())
+    }
+
+    fn revoked(&self) -> BodyError {
+        // What gRPC clients take for PERMISSION_DENIED.
+        BodyError::Revoked(if self.rescues_grpc { Reason::INADEQUATE_SECURITY } else { Reason::CANCEL })
     }
 
     #[inline]
@@ -123,8 +164,17 @@ impl Tracker {
 
     /// Counts a break; the trailers, if any, are to be sent in the error's place.
     pub fn fail(&mut self, error: &BodyError) -> Option<HeaderMap> {
-        self.judge(Outcome::Failure, None);
-        self.finish(self.classifier.error(), error_label(error));
+        if let BodyError::Revoked(_) = error {
+            // Nobody's failure; the class is that of what was seen so far.
+            self.finish(self.classifier.end(self.grpc_status), "CANCEL");
+            // Trailers would leave a request that goes on as it is; a reset ends both ways.
+            if self.upload.as_ref().is_some_and(|upload| upload.ended().is_none()) {
+                return None;
+            }
+        } else {
+            self.judge(Outcome::Failure, None);
+            self.finish(self.classifier.error(), error_label(error));
+        }
         if self.rescues_grpc { grpc_trailers(error) } else { None }
     }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 upgrades and CONNECT: when the server agrees, both connections become one pipe of bytes.
 
-use super::{Body, h1_client::Lease};
+use super::{Body, h1_client::Lease, permission::Permission};
 use crate::{drain, transport::copy::copy_both};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 pub struct Upgrade {
     client: Option<OnUpgrade>,
     is_connect: bool,
+    permission: Option<Permission>,
     drain: drain::Watch,
 }
 
@@ -30,9 +31,11 @@ pub fn requested(request: &mut Request<Body>) -> Result<bool, &'static str> {
 }
 
 impl Upgrade {
+    /// A permission among the request's extensions is the pipe's: it ends with it.
     pub fn new(request: &mut Request<Body>, drain: drain::Watch) -> Self {
         let is_connect = request.method() == Method::CONNECT;
-        Self { client: Some(hyper::upgrade::on(request)), is_connect, drain }
+        let permission = request.extensions_mut().remove();
+        Self { client: Some(hyper::upgrade::on(request)), is_connect, permission, drain }
     }
 }
 
@@ -48,11 +51,17 @@ pub fn accept(upgrade: &mut Upgrade, mut response: Response<Body>, lease: Lease)
     }
     let Some(client) = upgrade.client.take() else { return (response, Some(lease)) };
     let server = hyper::upgrade::on(&mut response);
-    let drain = upgrade.drain.clone();
-    tokio::spawn(async move {
+    let (drain, permission) = (upgrade.drain.clone(), upgrade.permission.take());
+    let pipe = async move {
         if let (Ok(client), Ok(server)) = tokio::join!(client, server) {
             // Either side may end a pipe as it likes.
             let _ = copy_both(&mut TokioIo::new(client), &mut TokioIo::new(server)).await;
+        }
+    };
+    tokio::spawn(async move {
+        match permission {
+            Some(mut permission) => drop(permission.hold(pipe).await),
+            None => pipe.await,
         }
         drop((lease, drain));
     });

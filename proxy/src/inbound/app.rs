@@ -11,7 +11,7 @@ use crate::{
         endpoint::Http2Params,
         inbound::{Authz, RateLimit, ServerPolicy},
     },
-    http::{h1_client::Http1Client, h2_client::Http2Client},
+    http::{h1_client::Http1Client, h2_client::Http2Client, permission::Changes},
     metrics::Registry,
     transport::{connect::Connector, sensor::TransportMetrics},
 };
@@ -20,7 +20,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 /// How many kinds of client an address keeps counters at hand for; others cost look-ups when they connect.
 const CLASSES_MAX: usize = 256;
@@ -28,6 +28,9 @@ const CLASSES_MAX: usize = 256;
 pub struct App {
     pub addr: SocketAddr,
     pub policy: watch::Receiver<Arc<ServerPolicy>>,
+    /// Those of the policy, as this worker has noticed them.
+    pub changes: Arc<Changes>,
+    noticing: AbortHandle,
     pub connector: Arc<Connector>,
     pub http1: Arc<Http1Client>,
     pub http2: Arc<Http2Client>,
@@ -55,9 +58,13 @@ impl App {
     pub fn new(context: &Context, addr: SocketAddr) -> Arc<Self> {
         let direction = context.direction();
         let windows = context.config.control.http2_client;
+        let policy = context.control.inbound(addr.port());
+        let changes = Arc::<Changes>::default();
         Arc::new(Self {
             addr,
-            policy: context.control.inbound(addr.port()),
+            noticing: tokio::spawn(notice(policy.clone(), changes.clone())).abort_handle(),
+            policy,
+            changes,
             connector: Arc::new(Connector {
                 addr,
                 timeout: direction.connect_timeout,
@@ -111,6 +118,18 @@ impl App {
         let limiter = self.limiters.get(self.addr, limit);
         *known = Some(limiter.clone());
         limiter
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.noticing.abort();
+    }
+}
+
+async fn notice(mut policy: watch::Receiver<Arc<ServerPolicy>>, changes: Arc<Changes>) {
+    while policy.changed().await.is_ok() {
+        changes.announce();
     }
 }
 

@@ -3,16 +3,17 @@
 
 use super::{
     app::{App, Class},
+    caller::Caller,
     client::Client,
     context::Worker,
     gateway::Gateway,
-    metrics::{Events, RouteCounters},
+    metrics::RouteCounters,
     profiles::Memo,
 };
 use crate::{
     control::model::{
         PeerId,
-        inbound::{Protocol, ServerPolicy},
+        inbound::Protocol,
         route::{self, Found},
     },
     drain,
@@ -38,8 +39,7 @@ use std::{
 /// Serves one connection of a client.
 pub struct HttpService {
     worker: Arc<Worker>,
-    app: Arc<App>,
-    client: Client,
+    caller: Arc<Caller>,
     client_id: Option<HeaderValue>,
     to: To,
     version: HttpVersion,
@@ -76,13 +76,15 @@ impl HttpService {
         drain: drain::Watch,
     ) -> Self {
         let class = Mutex::new(app.class(&client.tls));
-        Self { client_id: client.id_header(), worker, app, client, to, version, class, profile: Memo::default(), drain }
+        let (registry, client_id) = (worker.context.metrics.clone(), client.id_header());
+        let caller = Arc::new(Caller { registry, app, client });
+        Self { worker, caller, client_id, to, version, class, profile: Memo::default(), drain }
     }
 
     fn class(&self) -> Arc<Class> {
         let mut class = self.class.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&class.policy, &self.app.policy.borrow()) {
-            *class = self.app.class(&self.client.tls);
+        if !Arc::ptr_eq(&class.policy, &self.caller.app.policy.borrow()) {
+            *class = self.caller.app.class(&self.caller.client.tls);
         }
         class.clone()
     }
@@ -106,56 +108,62 @@ impl HttpService {
             request_headers.insert(headers::L5D_CLIENT_ID.clone(), id.clone());
         }
 
+        let changes = self.caller.app.changes.number();
         let class = self.class();
         let (counters, found) = self.authorize(&class, &request)?;
+        let mut permission = self.caller.permission(&request, &class.policy, changes);
+        if form.is_upgrade {
+            request.extensions_mut().insert(permission.clone());
+        }
         let policy = class.policy.http().and_then(|h| Some(&h.routes.get(found.route)?.rules.get(found.rule)?.policy));
         let filters = policy.map_or(&[][..], |p| &p.filters);
         filters::apply_request(filters, &mut request, found.prefix_len)?;
         if let Some(limit) = class.policy.http().and_then(|h| h.rate_limit.as_ref())
-            && let Err(scope) = self.app.limiter(limit).admit(self.client.id(), started)
+            && let Err(scope) = self.caller.app.limiter(limit).admit(self.caller.client.id(), started)
         {
-            self.events(&class.policy).http_rate_limited(&self.client, &limit.meta, scope);
+            self.caller.events(&class.policy).http_rate_limited(&self.caller.client, &limit.meta, scope);
             return Err(Error::RateLimited);
         }
-        let response = match &self.to {
-            To::App => self.send(request, form, &counters, started).await,
-            To::Gateway(gateway) => {
-                gateway.send(request, form.is_grpc, self.drain.clone()).await.map(|mut response| {
+        let answer = permission.hold(async {
+            match &self.to {
+                To::App => self.send(request, form, &counters, started).await,
+                To::Gateway(gateway) => {
+                    let mut response = gateway.send(request, form.is_grpc, self.drain.clone()).await?;
                     if form.is_carried {
                         headers::carry_response(&mut response);
                     }
-                    response
-                })
+                    Ok(response)
+                }
             }
-        };
+        });
+        let mut response = answer.await.unwrap_or(Err(Error::Unauthorized))?;
         drop(permit);
-        response.map(|mut response| {
-            filters::apply_response(filters, &mut response);
-            response
-        })
+        response.body_mut().set_permission(permission);
+        filters::apply_response(filters, &mut response);
+        Ok(response)
     }
 
     fn authorize(&self, class: &Class, request: &Request<Body>) -> Result<(Arc<RouteCounters>, Found), Error> {
-        let events = self.events(&class.policy);
+        let events = self.caller.events(&class.policy);
         let http = match &class.policy.protocol {
             Protocol::Invalid(reason) => return Err(Error::InvalidPolicy(reason.clone())),
             _ => class.policy.http(),
         };
         let Some(http) = http else {
             // The port has stopped being HTTP, so connections that began as such have no route any more.
-            events.http_no_route(&self.client);
+            events.http_no_route(&self.caller.client);
             return Err(Error::NoRoute);
         };
         let Some((found, rule)) = http.find(route::Request::new(request)) else {
-            events.http_no_route(&self.client);
+            events.http_no_route(&self.caller.client);
             return Err(Error::NoRoute);
         };
-        let Some(authz) = rule.check(self.client.addr.ip(), self.client.tls()) else {
-            events.http_denied(&self.client, rule);
+        let Some(authz) = rule.check(self.caller.client.addr.ip(), self.caller.client.tls()) else {
+            events.http_denied(&self.caller.client, rule);
             return Err(Error::Unauthorized);
         };
         if authz.is_audit() {
-            events.http_audited(&self.client, rule, authz);
+            events.http_audited(&self.caller.client, rule, authz);
         }
         let counters = class.route(found.route, found.rule, authz).ok_or(Error::NoRoute)?;
         counters.allowed.incr();
@@ -170,7 +178,7 @@ impl HttpService {
         counters: &Arc<RouteCounters>,
         started: Instant,
     ) -> Result<Response<Body>, Error> {
-        let (worker, is_meshed) = (&self.worker, self.client.id().is_some());
+        let (worker, is_meshed) = (&self.worker, self.caller.client.id().is_some());
         let profile = worker.profiles.find(&worker.context, &self.profile, &request, is_meshed).await;
         counters.stats.request();
         counters.requests.incr();
@@ -180,14 +188,16 @@ impl HttpService {
         let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
         let upload = Upload::of(request.body_mut(), &counters.streams, false);
         let sent = if form.version == Version::HTTP_2 {
-            self.app.http2.send(&self.app.connector, request).await.map(|response| (response, None))
+            self.caller.app.http2.send(&self.caller.app.connector, request).await.map(|response| (response, None))
         } else {
             if request.method() != http::Method::CONNECT {
                 h1_client::prepare(&mut request, form.is_absolute_form);
             }
-            self.app.http1.send(&self.app.connector, request).await.map(|(response, lease)| match &mut upgrade {
-                Some(upgrade) => upgrade::accept(upgrade, response, lease),
-                None => (response, Some(lease)),
+            self.caller.app.http1.send(&self.caller.app.connector, request).await.map(|(response, lease)| {
+                match &mut upgrade {
+                    Some(upgrade) => upgrade::accept(upgrade, response, lease),
+                    None => (response, Some(lease)),
+                }
             })
         };
         let (mut response, lease) = match sent {
@@ -227,10 +237,6 @@ impl HttpService {
         response.body_mut().set_tracker(Box::new(tracker));
         Ok(response)
     }
-
-    fn events<'a>(&'a self, policy: &'a ServerPolicy) -> Events<'a> {
-        Events { registry: &self.worker.context.metrics, addr: self.app.addr, policy }
-    }
 }
 
 impl Service for HttpService {
@@ -245,16 +251,16 @@ impl Service for HttpService {
         };
         let log = AccessLog::begin(
             self.worker.context.config.access_log,
-            self.client.addr,
-            self.client.id().map(PeerId::as_str),
+            self.caller.client.addr,
+            self.caller.client.id().map(PeerId::as_str),
             &request,
         );
         let answered = match self.handle(request, &mut form).await {
             Ok(response) => Ok(response),
             Err(error) => {
-                self.events(&self.class().policy).http_error(&error);
+                self.caller.events(&self.class().policy).http_error(&error);
                 // Strangers learn nothing of the mesh.
-                let emit_headers = self.client.id().is_some();
+                let emit_headers = self.caller.client.id().is_some();
                 let asker =
                     Asker { version: form.version, is_grpc: form.is_grpc, is_carried: form.is_carried, emit_headers };
                 error.respond(asker).map(|mut response| {

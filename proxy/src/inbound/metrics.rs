@@ -29,6 +29,10 @@ static HTTP_ALLOW: Family = Family::counter(
 );
 static HTTP_DENY: Family =
     Family::counter("inbound_http_authz_deny_total", "The total number of inbound HTTP requests that were denied.");
+static HTTP_TERMINATE: Family = Family::counter(
+    "inbound_http_authz_terminate_total",
+    "The total number of inbound HTTP requests that were terminated due to an authorization change.",
+);
 static HTTP_NO_ROUTE: Family = Family::counter(
     "inbound_http_route_not_found_total",
     "The total number of inbound HTTP requests that could not be associated with a route.",
@@ -180,6 +184,14 @@ impl Events<'_> {
     pub fn http_audited(&self, client: &Client, rule: &HttpPolicy, authz: &Authz) {
         let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&rule.labels);
         notes::audited("request", client, &labels, authz);
+    }
+
+    /// `rule` is the one that the request would be under now.
+    pub fn http_terminated(&self, client: &Client, rule: Option<&HttpPolicy>) {
+        let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy);
+        let labels = rule.map_or(labels.clone(), |rule| labels.join(&rule.labels));
+        notes::denied("running request", client, &labels);
+        self.registry.counter(&HTTP_TERMINATE, labels).incr();
     }
 
     pub fn http_no_route(&self, client: &Client) {

@@ -8,6 +8,7 @@ mod gateway;
 mod serve;
 
 mod app;
+mod caller;
 mod http;
 mod tcp;
 

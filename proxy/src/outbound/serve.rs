@@ -95,7 +95,7 @@ async fn http(
     // The application may go when it likes; that is nobody's error.
     served.or_else(|error| match error {
         BodyError::Other(error) => Err(io::Error::other(error)),
-        BodyError::H2(_) | BodyError::Hyper(_) | BodyError::TimedOut(_) => Ok(()),
+        BodyError::H2(_) | BodyError::Hyper(_) | BodyError::TimedOut(_) | BodyError::Revoked(_) => Ok(()),
     })
 }
 

@@ -4,7 +4,7 @@ pub use super::authz::{Authn, Authorizations, Authz, ClientTls, Network};
 
 use super::filter::Filter;
 use super::meta::Meta;
-use super::route::{Found, Request, Route, RouteIndex};
+use super::route::{self, Found, Request, Route, RouteIndex};
 use crate::metrics::Labels;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub enum Protocol {
 pub struct Http {
     pub routes: Arc<[Route<HttpPolicy>]>,
     index: Arc<RouteIndex>,
+    /// Whether headers can decide which rule is a request's.
+    pub asks_headers: bool,
     pub rate_limit: Option<Arc<RateLimit>>,
 }
 
@@ -84,7 +86,14 @@ impl ServerPolicy {
 
 impl Http {
     pub fn new(routes: Vec<Route<HttpPolicy>>, rate_limit: Option<Arc<RateLimit>>) -> Self {
-        Self { index: Arc::new(RouteIndex::new(&routes)), routes: routes.into(), rate_limit }
+        let (index, asks_headers) = (Arc::new(RouteIndex::new(&routes)), route::asks_headers(&routes));
+        Self { index, asks_headers, routes: routes.into(), rate_limit }
+    }
+
+    /// The rules that may be a request's besides the one that is found for it, when its headers are not known.
+    pub fn if_headers_match<'a>(&'a self, request: Request<'a>) -> impl Iterator<Item = &'a HttpPolicy> {
+        let routes = if self.asks_headers { &self.routes[..] } else { &[] };
+        route::if_headers_match(routes, request).map(|rule| &rule.policy)
     }
 
     /// The best route and rule for a request, if any matches.

@@ -10,7 +10,7 @@ mod tests;
 pub use index::RouteIndex;
 
 use super::meta::Meta;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, Uri};
 use regex_lite::Regex;
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -117,22 +117,19 @@ enum PathRank {
 
 impl<'a> Request<'a> {
     pub fn new<B>(request: &'a http::Request<B>) -> Self {
-        let host = match request.uri().host() {
+        Self::of(request.method(), request.uri(), request.headers())
+    }
+
+    pub fn of(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        let host = match uri.host() {
             Some(host) => host,
-            None => request
-                .headers()
+            None => headers
                 .get(http::header::HOST)
                 .and_then(|value| value.to_str().ok())
                 .map(without_port)
                 .unwrap_or_default(),
         };
-        Self {
-            host,
-            method: request.method(),
-            path: request.uri().path(),
-            query: request.uri().query(),
-            headers: request.headers(),
-        }
+        Self { host, method, path: uri.path(), query: uri.query(), headers }
     }
 }
 
@@ -161,6 +158,19 @@ pub fn find<R>(routes: &[Route<R>], request: Request<'_>) -> Option<Found> {
     best.map(|(_, found)| found)
 }
 
+/// The rules that may be a request's besides the one that is found for it, when its headers are not known.
+pub fn if_headers_match<'a, R>(routes: &'a [Route<R>], request: Request<'a>) -> impl Iterator<Item = &'a Rule<R>> {
+    let of_host = routes.iter().filter(move |route| host_rank(&route.hosts, request.host).is_some());
+    let rules = of_host.flat_map(|route| &route.rules);
+    rules.filter(move |rule| rule.matches.iter().any(|m| m.matches_if_headers_do(request)))
+}
+
+/// Whether any rule asks for headers.
+pub fn asks_headers<R>(routes: &[Route<R>]) -> bool {
+    let mut matches = routes.iter().flat_map(|route| &route.rules).flat_map(|rule| &rule.matches);
+    matches.any(|m| !m.headers.is_empty())
+}
+
 impl<R> Rule<R> {
     fn best_match(&self, request: Request<'_>) -> Option<(PathRank, bool, usize, usize, usize)> {
         if self.matches.is_empty() {
@@ -178,14 +188,25 @@ impl RequestMatch {
             None => (PathRank::Any, 0),
             Some(path) => path.rank(request.path)?,
         };
-        let is_match = self.method.as_ref().is_none_or(|m| m == request.method)
+        let is_match = self.fits_but_for_path_and_headers(request)
             && self
                 .headers
                 .iter()
-                .all(|(name, value)| request.headers.get_all(name).iter().any(|v| value.matches(v.as_bytes())))
-            && self.query.iter().all(|(name, value)| query_matches(request.query.unwrap_or_default(), name, value))
-            && self.condition.as_ref().is_none_or(|c| c.matches(request));
+                .all(|(name, value)| request.headers.get_all(name).iter().any(|v| value.matches(v.as_bytes())));
         is_match.then_some((path, self.method.is_some(), self.headers.len(), self.query.len(), prefix_len))
+    }
+
+    fn fits_but_for_path_and_headers(&self, request: Request<'_>) -> bool {
+        self.method.as_ref().is_none_or(|m| m == request.method)
+            && self.query.iter().all(|(name, value)| query_matches(request.query.unwrap_or_default(), name, value))
+            && self.condition.as_ref().is_none_or(|c| c.matches(request))
+    }
+
+    /// Whether it asks for headers, and all that it asks for beside them is so.
+    fn matches_if_headers_do(&self, request: Request<'_>) -> bool {
+        !self.headers.is_empty()
+            && self.path.as_ref().is_none_or(|path| path.rank(request.path).is_some())
+            && self.fits_but_for_path_and_headers(request)
     }
 }
 
