@@ -7,7 +7,10 @@ const append = (value: string, list: string[] = []) => [...list, value];
 export function register(program: Command): void {
   const command = withGlobalOptions(program.command('explain'))
     .description('Show what proxies do with a request, and which field of which object says so')
-    .argument('<resource>', 'a Service or a pod: web, svc/web or po/web-1')
+    .argument(
+      '<resource>',
+      'a Service, a pod, an EgressNetwork or a host outside: web, po/web-1, egressnetwork/all, https://example.com',
+    )
     .argument('[method]', 'of the request, such as GET')
     .argument('[path]', 'of the request; for gRPC /package.Service/Method')
     .option('--port <port>', 'of the Service or pod, where it has several')

@@ -11,7 +11,13 @@ import {
 import type { RequestMatch } from '@tulle/api/service-profile.ts';
 import type { EffectiveProfile } from '@tulle/control-plane/destination/profile-index.ts';
 import type { EvaluatedBackend, OutboundEvaluation } from '@tulle/control-plane/policy/outbound/evaluate.ts';
-import type { OutboundPolicy, Source, Sourced } from '@tulle/control-plane/policy/outbound/outbound-policy.ts';
+import type {
+  PolicyParent,
+  RoutedPolicy,
+  Source,
+  Sourced,
+  UndefinedPort,
+} from '@tulle/control-plane/policy/outbound/outbound-policy.ts';
 import type { Service } from '@tulle/control-plane/workloads/service.ts';
 import type { FailureAccrual, TrafficSettings } from '@tulle/control-plane/workloads/traffic-annotations.ts';
 import type { ClusterView } from './cluster-view.ts';
@@ -27,12 +33,14 @@ const PROTOCOLS: Record<OutboundEvaluation['protocol'], string> = {
   tls: 'TLS, by the name that the client asks for',
 };
 
+/** Of a policy that a Service or an EgressNetwork is the parent of. */
 export function clientFacts(
   view: ClusterView,
-  { service, policy, evaluated }: { service: Service; policy: OutboundPolicy; evaluated: OutboundEvaluation },
+  policy: RoutedPolicy | UndefinedPort,
+  evaluated: OutboundEvaluation,
 ): Fact[] {
   const { route, field, match, outcome, failure, timeouts, retry, sessionPersistence, accrual } = evaluated;
-  const of = { kind: 'Service', namespace: service.namespace, name: service.name };
+  const of = policy.parent;
   const fieldOf = (name: string) => (field ? `${field}.${name}` : undefined);
   const from = (name?: string): Origin | undefined => route && sourceOrigin(route, name ?? field);
   const facts: Fact[] = [];
@@ -40,14 +48,16 @@ export function clientFacts(
     facts.push({
       label: 'protocol',
       value: PROTOCOLS[evaluated.protocol],
-      from: protocolOrigin(view, service, policy.parent.port),
+      from: protocolOrigin(view, of),
     });
   if (route) {
     const value = match ? matchText(match) : 'every connection';
     facts.push({ label: 'route', value: route.kind === 'default' ? 'none of its own' : value, from: from() });
   }
   if (outcome !== 'sent' && outcome !== 'redirected') {
-    const text = failure ? `${failure.message} (${failure.status})` : 'no route takes it';
+    const isConnection = evaluated.protocol === 'opaque' || evaluated.protocol === 'tls';
+    const how = isConnection ? 'the connection is closed' : failure?.status;
+    const text = failure ? `${failure.message} (${how})` : 'no route takes it';
     facts.push({ label: 'refused', value: text, tone: 'bad', ...(from() ? { from: from()! } : {}) });
   }
   for (const filter of evaluated.filters)
@@ -60,9 +70,8 @@ export function clientFacts(
       from: from(fieldOf('filters')),
     });
   }
-  if (outcome !== 'redirected')
-    facts.push(...evaluated.backends.flatMap((backend) => backendFacts(backend, route, of)));
-  if (timeouts) facts.push(...timeoutFacts(view, service, timeouts, field));
+  if (outcome === 'sent') facts.push(...evaluated.backends.flatMap((backend) => backendFacts(backend, route, of)));
+  if (timeouts) facts.push(...timeoutFacts(view, of, timeouts, field));
   if (retry)
     facts.push({
       label: 'retries',
@@ -126,7 +135,8 @@ export function profileFacts(
   if (profile.dstOverrides.length === 0)
     facts.push({ label: 'backend', value: `${service.namespace}/${service.name}:${port}` });
   const hidden = [...view.routes.attached('service', service)].map(({ route: { ref } }) => ref);
-  for (const ref of new Set(hidden)) {
+  const splits = view.routes.splitRoutes(service, port)?.http.map(({ ref }) => ref) ?? [];
+  for (const ref of new Set([...splits, ...hidden])) {
     facts.push({
       label: 'hidden',
       value: 'the profile has routes or overrides, and takes its place',
@@ -170,9 +180,13 @@ function backendFacts(
   const { target, share, field, failure, filters, mirrors } = backend;
   const from = field && route ? sourceOrigin(route, field) : undefined;
   const named = target.kind === 'none' ? target.named : target;
-  const name = named
-    ? `${named.kind === 'service' ? '' : `${named.kind} `}${named.namespace}/${named.name}:${named.port}`
-    : `${parent.namespace}/${parent.name}`;
+  const kindOf = named && named.kind !== 'service' ? `${named.kind} ` : '';
+  const name =
+    target.kind === 'egress-network'
+      ? 'where it was going'
+      : named
+        ? `${kindOf}${named.namespace}/${named.name}:${named.port}`
+        : `${parent.namespace}/${parent.name}`;
   const value = `${name} ${percentText(share)}`;
   const facts: Fact[] = [
     failure === undefined
@@ -221,11 +235,11 @@ function balancingFacts(target: {
 
 function timeoutFacts(
   view: ClusterView,
-  service: Service,
+  parent: PolicyParent,
   { value, from }: Sourced<Timeouts>,
   field: string | undefined,
 ): Fact[] {
-  const annotated = from.kind === 'object' ? annotationsOf(view, service, from.ref) : undefined;
+  const annotated = from.kind === 'object' ? annotationsOf(view, parent, from.ref) : undefined;
   const facts: Fact[] = [];
   for (const [name, key] of Object.entries(TIMEOUT_ANNOTATIONS) as [keyof Timeouts, string][]) {
     const ms = value[name];
@@ -242,9 +256,9 @@ function timeoutFacts(
   return facts;
 }
 
-/** What the annotations of a route say of timeouts; undefined for an object that is no route of the Service. */
-function annotationsOf(view: ClusterView, service: Service, ref: ObjectRef): Timeouts | undefined {
-  for (const { kind, route } of view.routes.attached('service', service)) {
+/** What the annotations of a route say of timeouts; undefined for an object that is no route of the parent. */
+function annotationsOf(view: ClusterView, parent: PolicyParent, ref: ObjectRef): Timeouts | undefined {
+  for (const { kind, route } of view.routes.attached(parent.kind === 'Service' ? 'service' : 'egress', parent)) {
     const isIt =
       route.ref.name === ref.name &&
       route.ref.namespace === ref.namespace &&
@@ -272,17 +286,22 @@ function accrualText(accrual: FailureAccrual): string {
   return `below ${percentText(successRateThreshold)} success of ${requestsMin} or more in ${durationText(windowMs)} take an endpoint ${off}`;
 }
 
-function protocolOrigin(view: ClusterView, service: Service, port: number): Origin {
-  const object = objectText({ kind: 'Service', namespace: service.namespace, name: service.name });
-  const index = service.ports.findIndex((each) => each.port === port);
-  if (service.ports[index]?.appProtocol) return { object, field: `spec.ports[${index}].appProtocol` };
+function protocolOrigin(view: ClusterView, parent: PolicyParent): Origin {
+  const { kind, namespace, name, port } = parent;
+  const object = objectText(parent);
   const annotation = 'metadata.annotations[config.linkerd.io/opaque-ports]';
-  if (service.opaquePorts) return { object, field: annotation };
-  if (view.workloads.namespace(service.namespace)?.opaquePorts)
-    return { object: `Namespace ${service.namespace}`, field: annotation };
+  if (kind === 'EgressNetwork') {
+    const isOpaque = view.routes.egressNetwork(`${namespace}/${name}`)?.opaquePorts.has(port);
+    return isOpaque ? { object, field: annotation } : { object: 'default' };
+  }
+  const service = view.workloads.service(`${namespace}/${name}`);
+  const index = service?.ports.findIndex((each) => each.port === port) ?? -1;
+  if (service?.ports[index]?.appProtocol) return { object, field: `spec.ports[${index}].appProtocol` };
+  if (service?.opaquePorts) return { object, field: annotation };
+  if (view.workloads.namespace(namespace)?.opaquePorts) return { object: `Namespace ${namespace}`, field: annotation };
   return { object: 'default' };
 }
 
-function sourceOrigin(source: Source, field?: string): Origin {
+export function sourceOrigin(source: Source, field?: string): Origin {
   return source.kind === 'default' ? { object: `default ${source.name}` } : originOf(source.ref, field);
 }

@@ -1,4 +1,6 @@
 /** Words for the parts of policies, the same on the client's and the server's side of an explanation. */
+
+import { formatIp, type IpNetwork } from '@tulle/api/ip-address.ts';
 import type { ObjectRef } from '@tulle/api/object-ref.ts';
 import type { HttpFilter } from '@tulle/api/routes/http-filter.ts';
 import type { GrpcMatch, HttpMatch, ValueMatch } from '@tulle/api/routes/http-match.ts';
@@ -12,6 +14,10 @@ export function objectText({ kind, namespace, name }: Pick<ObjectRef, 'kind' | '
 export function originOf(source: ObjectRef | string, field?: string): Origin {
   if (typeof source === 'string') return { object: source === 'default' ? source : `default ${source}` };
   return { object: objectText(source), ...(field ? { field } : {}) };
+}
+
+export function networkText({ address, prefixLength }: IpNetwork): string {
+  return `${formatIp(address)}/${prefixLength}`;
 }
 
 export function durationText(ms: number): string {

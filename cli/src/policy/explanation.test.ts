@@ -9,7 +9,7 @@ import { ClusterState } from '@tulle/control-plane/workloads/cluster-state.ts';
 import type { WorkloadKind } from '@tulle/control-plane/workloads/workload-index.ts';
 import { parseAllDocuments } from 'yaml';
 import { viewOf } from './cluster-view.ts';
-import { findCaller } from './explain.ts';
+import { findCaller, parseHost, parseTarget } from './explain.ts';
 import { explain, type Query } from './explanation.ts';
 
 const CLUSTER = `
@@ -65,6 +65,40 @@ kind: ServiceProfile
 metadata: { name: web.shop.svc.cluster.local, namespace: shop }
 spec: { routes: [{ name: 'GET /api', condition: { method: GET, pathRegex: '/api.*' }, isRetryable: true, timeout: 300ms }] }
 `;
+const EGRESS = `---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: EgressNetwork
+metadata: { name: all, namespace: client, creationTimestamp: '2026-01-01T00:00:00Z', annotations: { timeout.linkerd.io/request: 9s } }
+spec: { trafficPolicy: Deny }
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: EgressNetwork
+metadata: { name: partner, namespace: client, creationTimestamp: '2026-01-02T00:00:00Z' }
+spec: { trafficPolicy: Allow, networks: [{ cidr: 198.51.100.0/24, except: [198.51.100.7] }] }
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: EgressNetwork
+metadata: { name: mesh, namespace: linkerd-egress }
+spec: { trafficPolicy: Allow }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: public, namespace: client }
+spec:
+  parentRefs: [{ group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 443 }]
+  hostnames: [a.example]
+  rules: [{ matches: [{ path: { value: /public } }] }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: other, namespace: client }
+spec: { parentRefs: [{ group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 443 }], hostnames: [b.example] }
+---
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TLSRoute
+metadata: { name: tls, namespace: client }
+spec: { parentRefs: [{ group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 443 }], rules: [{}] }
+`;
 const SERVER = `---
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server
@@ -82,6 +116,7 @@ metadata: { name: limit, namespace: shop }
 spec: { targetRef: { group: policy.linkerd.io, kind: Server, name: web-http }, total: { requestsPerSecond: 9 } }
 `;
 
+const OUTBOUND: Record<string, OutboundKind> = { HTTPRoute: 'http', TLSRoute: 'tls', EgressNetwork: 'egress-network' };
 const WORKLOADS = ['Namespace', 'Service', 'EndpointSlice', 'Pod'];
 
 function view(text: string) {
@@ -93,7 +128,8 @@ function view(text: string) {
     const inbound = INBOUND_KINDS.find(({ kind, apiVersion }) => kind === object.kind && groupOf(apiVersion) === group);
     if (WORKLOADS.includes(object.kind!)) state.apply(object.kind as WorkloadKind, 'set', object);
     if (inbound) made.inbound.policies.apply(inbound, 'set', object);
-    if (object.kind === 'HTTPRoute') made.routes.apply({ kind: 'http' as OutboundKind, type: 'set', object });
+    const outbound = OUTBOUND[object.kind!];
+    if (outbound) made.routes.apply({ kind: outbound, type: 'set', object });
     if (object.kind === 'ServiceProfile') made.profiles.apply({ kind: 'ServiceProfile', type: 'set', object });
   }
   return made;
@@ -102,7 +138,7 @@ function view(text: string) {
 /** `label | value | object field`, a line each, without the title. */
 function told(
   text: string,
-  query: { from?: string; path?: string; method?: string; target?: Query['target'] } = {},
+  query: { from?: string; path?: string; method?: string; target?: Query['target']; port?: number } = {},
 ): string[] {
   const of = view(text);
   const {
@@ -112,7 +148,12 @@ function told(
     target = { kind: 'Service', namespace: 'shop', name: 'web' },
   } = query;
   const caller = findCaller(of, from, 'shop');
-  const { sections } = explain(of, { target, request: { isGiven: true, method, path, headers: {} }, caller });
+  const { sections } = explain(of, {
+    target,
+    request: { isGiven: true, method, path, headers: {} },
+    caller,
+    ...(query.port ? { port: query.port } : {}),
+  });
   return sections.flatMap(({ title, facts }) => [
     title,
     ...facts.map((fact) =>
@@ -209,6 +250,96 @@ test('a client without a proxy follows no route, and shows no identity', () => {
     facts.join('\n'),
   );
   assert.ok(facts.includes('not by | the client is not meshed | ServerAuthorization shop/bots'));
+});
+
+test('says which EgressNetwork holds for a host outside, what it hides, and what becomes of a request', () => {
+  const target: Query['target'] = { kind: 'Address', ip: '203.0.113.9', host: 'a.example' };
+  const from = 'client';
+  assert.deepEqual(told(CLUSTER + EGRESS, { target, from, path: '/public/x' }), [
+    'network',
+    "addresses | everything outside the cluster's networks | EgressNetwork client/all spec.networks",
+    'policy | Deny | EgressNetwork client/all spec.trafficPolicy',
+    'hidden | namespace client has its own | EgressNetwork linkerd-egress/mesh',
+    'client, HTTP on port 443',
+    'protocol | HTTP, TLS or bytes, by what the client sends | default',
+    'route | paths below /public | HTTPRoute client/public spec.rules[0]',
+    'backend | where it was going 100 %',
+    'timeout | request 9s | EgressNetwork client/all metadata.annotations[timeout.linkerd.io/request]',
+    'hidden | it takes the request too, but less exactly or later in order | default http-egress-deny',
+    'hidden | routes of kind HTTPRoute are attached to the same port | TLSRoute client/tls',
+    'other | for b.example | HTTPRoute client/other',
+    'client, TLS and anything else',
+    'protocol | bytes, not looked into | default',
+    'route | none of its own | default tcp-egress-deny',
+    'refused | traffic not allowed (the connection is closed) | default tcp-egress-deny',
+    'hidden | routes of kind HTTPRoute are attached to the same port | TLSRoute client/tls',
+  ]);
+  const denied = told(CLUSTER + EGRESS, { target, from, path: '/private' });
+  assert.ok(denied.includes('refused | traffic not allowed (403) | default http-egress-deny'), denied.join('\n'));
+});
+
+test('the most specific network holds, and a network says what others take of it', () => {
+  const from = 'client';
+  const partner: Query['target'] = { kind: 'Address', ip: '198.51.100.1' };
+  assert.deepEqual(told(CLUSTER + EGRESS, { target: partner, from }).slice(0, 5), [
+    'network',
+    'addresses | 198.51.100.0/24 without 198.51.100.7/32 | EgressNetwork client/partner spec.networks',
+    'policy | Allow | EgressNetwork client/partner spec.trafficPolicy',
+    'hidden | it has the address too, less specifically | EgressNetwork client/all',
+    'hidden | namespace client has its own | EgressNetwork linkerd-egress/mesh',
+  ]);
+  const all: Query['target'] = { kind: 'EgressNetwork', namespace: 'client', name: 'all' };
+  const facts = told(CLUSTER + EGRESS, { target: all, from });
+  assert.equal(facts[3], 'hidden | takes 198.51.100.0/24 of it | EgressNetwork client/partner');
+  assert.equal(facts[4], 'client, HTTP on port 443');
+  assert.ok(facts.includes('other | for a.example | HTTPRoute client/public'), facts.join('\n'));
+  const mesh: Query['target'] = { kind: 'EgressNetwork', namespace: 'linkerd-egress', name: 'mesh' };
+  const ofMesh = told(CLUSTER + EGRESS, { target: mesh, from });
+  assert.ok(ofMesh.includes('hidden | takes all of it | EgressNetwork client/all'), ofMesh.join('\n'));
+  assert.deepEqual(told(CLUSTER + EGRESS, { target: all, from: 'shop' }).slice(3), [
+    'refused | it holds for clients of namespace client only, and this is one of shop',
+  ]);
+});
+
+test('an address that is nothing passes, one of a Service is explained as that', () => {
+  const at = (ip: string, text = CLUSTER) => told(text, { target: { kind: 'Address', ip }, port: 80 });
+  assert.deepEqual(at('203.0.113.9'), [
+    'network',
+    'address | no EgressNetwork has it: passed on as it is | default egress-fallback',
+  ]);
+  assert.match(
+    at('10.99.0.1', CLUSTER + EGRESS)[1]!,
+    /^address \| in the cluster's networks, and no Service or pod has it/,
+  );
+  assert.deepEqual(at('10.96.0.1'), told(CLUSTER));
+  assert.deepEqual(at('10.1.0.1')[0], 'server shop/web-1 port 80');
+});
+
+test('reads hosts as they are written', () => {
+  const cases: [string, object | undefined][] = [
+    ['web', undefined],
+    ['svc/web', undefined],
+    ['93.184.216.34', { host: '93.184.216.34' }],
+    ['93.184.216.34:443', { host: '93.184.216.34', port: 443 }],
+    ['2001:DB8::1', { host: '2001:db8::1' }],
+    ['[2001:db8::1]:80', { host: '2001:db8::1', port: 80 }],
+    ['A.example', { host: 'a.example' }],
+    ['a.example:8443', { host: 'a.example', port: 8443 }],
+    ['https://a.example', { host: 'a.example', port: 443 }],
+    ['http://a.example:81/b?c', { host: 'a.example', port: 81, path: '/b?c' }],
+    ['a.example/b', undefined],
+  ];
+  for (const [word, expected] of cases) {
+    const parsed = parseHost(word);
+    assert.deepEqual(
+      parsed && Object.fromEntries(Object.entries(parsed).filter(([, value]) => value !== undefined)),
+      expected,
+      word,
+    );
+  }
+  assert.throws(() => parseHost('a.example:99999'), /not a port/);
+  assert.deepEqual(parseTarget('egressnetwork/all', 'shop'), { kind: 'EgressNetwork', namespace: 'shop', name: 'all' });
+  assert.throws(() => parseTarget('deploy/web', 'shop'), /want svc\/NAME, po\/NAME, egressnetwork\/NAME or an address/);
 });
 
 test('says what is not there or not clear', () => {

@@ -3,10 +3,12 @@
  * with the object and the field that it comes from. The answers are those of the control plane's own indexes. Pure.
  */
 import { MeshError } from '@tulle/api';
+import { parseIp } from '@tulle/api/ip-address.ts';
 import { evaluateOutbound } from '@tulle/control-plane/policy/outbound/evaluate.ts';
 import { TopicSet } from '@tulle/control-plane/policy/outbound/topic-set.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { clientFacts, profileFacts } from './explain-client.ts';
+import { addressSections, networkSections } from './explain-egress.ts';
 import { serverSections } from './explain-server.ts';
 
 export interface Origin {
@@ -52,8 +54,13 @@ export interface ExplainedRequest {
   headers: Readonly<Record<string, string>>;
 }
 
+/** An address may have been found by a name. */
+export type ExplainedTarget =
+  | { kind: 'Service' | 'Pod' | 'EgressNetwork'; namespace: string; name: string }
+  | { kind: 'Address'; ip: string; host?: string };
+
 export interface Query {
-  target: { kind: 'Service' | 'Pod'; namespace: string; name: string };
+  target: ExplainedTarget;
   port?: number;
   request: ExplainedRequest;
   caller: Caller;
@@ -61,11 +68,53 @@ export interface Query {
 
 /** @throws MeshError `NOT_FOUND` for a target that is not there, `INVALID_ARGUMENT` where the port is not clear. */
 export function explain(view: ClusterView, query: Query): Explanation {
-  return query.target.kind === 'Service' ? explainService(view, query) : explainPod(view, query);
+  const { target } = query;
+  switch (target.kind) {
+    case 'Service':
+      return explainService(view, target, query);
+    case 'Pod':
+      return explainPod(view, target, query);
+    case 'EgressNetwork':
+      return explainNetwork(view, target, query);
+    case 'Address':
+      return explainAddress(view, target, query);
+  }
 }
 
-function explainService(view: ClusterView, query: Query): Explanation {
-  const { target, request, caller } = query;
+interface Named {
+  namespace: string;
+  name: string;
+}
+
+function explainNetwork(view: ClusterView, target: Named, { port, request, caller }: Query): Explanation {
+  const key = `${target.namespace}/${target.name}`;
+  if (!view.routes.egressNetwork(key)) throw new MeshError('NOT_FOUND', `there is no EgressNetwork ${key}`);
+  const host = request.headers.host ?? '';
+  return {
+    title: `${titleOf(request)} to EgressNetwork ${key}, from ${caller.text}`,
+    sections: networkSections(view, key, port, { request, host, caller }),
+  };
+}
+
+/** One of a Service or a pod is explained as that. */
+function explainAddress(view: ClusterView, { ip, host }: { ip: string; host?: string }, query: Query): Explanation {
+  const service = view.workloads.serviceByIp(ip);
+  if (service) return explainService(view, service, query);
+  const port = query.port ?? 443;
+  const pod = view.workloads.podByAddress(ip, port)?.pod;
+  if (pod) return explainPod(view, pod, query);
+  const { request, caller } = query;
+  const asked = { request, host: request.headers.host ?? `${host ?? hostOf(ip)}:${port}`, caller };
+  return {
+    title: `${titleOf(request)} to ${host ? `${host} (${ip})` : ip} port ${port}, from ${caller.text}`,
+    sections: addressSections(view, { ip, port }, asked),
+  };
+}
+
+const hostOf = (ip: string) => (parseIp(ip)?.family === 6 ? `[${ip}]` : ip);
+
+function explainService(view: ClusterView, target: Named, query: Query): Explanation {
+  const { request, caller } = query;
   const key = `${target.namespace}/${target.name}`;
   const service = view.workloads.service(key);
   if (!service) throw new MeshError('NOT_FOUND', `there is no Service ${key}`);
@@ -93,7 +142,9 @@ function explainService(view: ClusterView, query: Query): Explanation {
         ]
       : isProfiled
         ? profileFacts(view, { service, profile, request, port, evaluated })
-        : clientFacts(view, { service, policy, evaluated });
+        : policy.kind === 'routed' || policy.kind === 'undefined-port'
+          ? clientFacts(view, policy, evaluated)
+          : [];
   const hasProxy = caller.isMeshed !== false;
   const isSent = isProfiled || evaluated.outcome === 'sent' || !hasProxy;
   const targets = !isSent
@@ -112,8 +163,8 @@ function explainService(view: ClusterView, query: Query): Explanation {
   };
 }
 
-function explainPod(view: ClusterView, query: Query): Explanation {
-  const { target, request, caller } = query;
+function explainPod(view: ClusterView, target: Named, query: Query): Explanation {
+  const { request, caller } = query;
   const key = `${target.namespace}/${target.name}`;
   const pod = view.workloads.pod(key);
   if (!pod) throw new MeshError('NOT_FOUND', `there is no pod ${key}`);

@@ -48,6 +48,13 @@ export interface EgressNetworkSettings extends EgressNetwork {
   readonly opaquePorts: PortSet;
   /** Whether its own fields can be read; routes that name one that is not have no effect. */
   readonly isReadable: boolean;
+  readonly problems: readonly string[];
+}
+
+/** A network that has an address, and how long the prefix is by which it has it. */
+export interface MatchedNetwork {
+  readonly network: EgressNetworkSettings;
+  readonly prefixLength: number;
 }
 
 interface Named {
@@ -66,7 +73,7 @@ export class OutboundIndex {
   readonly #routes = new Map<string, AnyRoute & { problems: readonly string[] }>();
   /** Keys of routes by `routesTopic` of their parents. */
   readonly #routesByParent = new MultiMap<Topic, string>();
-  readonly #networks = new Map<string, EgressNetworkSettings & { problems: readonly string[] }>();
+  readonly #networks = new Map<string, EgressNetworkSettings>();
   readonly #networksByNamespace = new MultiMap<string, string>();
   readonly #grants = new Map<string, ReferenceGrant>();
   readonly #grantsByNamespace = new MultiMap<string, string>();
@@ -138,27 +145,28 @@ export class OutboundIndex {
     return this.#networks.get(key);
   }
 
+  /** In no order. */
+  egressNetworksIn(namespace: string): EgressNetworkSettings[] {
+    return [...this.#networksByNamespace.get(namespace)].map((key) => this.#networks.get(key)!);
+  }
+
   /**
-   * What holds for an address outside the cluster: of the client's own networks, else of the global ones, the most
-   * specific that has it, then the oldest.
+   * Those that have an address outside the cluster, the one that holds first: those of the client's own namespace, then
+   * the global ones; of one namespace the most specific first, then the oldest.
    */
-  egressNetworkOf(
+  egressNetworksOf(
     address: IpAddress,
     namespaces: readonly string[],
     clusterNetworks: readonly IpNetwork[],
-  ): EgressNetworkSettings | undefined {
-    for (const namespace of namespaces) {
-      let best: { network: EgressNetworkSettings; prefixLength: number } | undefined;
-      for (const key of this.#networksByNamespace.get(namespace)) {
-        const network = this.#networks.get(key)!;
-        const prefixLength = matchedPrefix(network, address, clusterNetworks);
-        if (prefixLength === undefined) continue;
-        const order = best ? best.prefixLength - prefixLength || byAge(network.ref, best.network.ref) : -1;
-        if (order < 0) best = { network, prefixLength };
-      }
-      if (best) return best.network;
-    }
-    return undefined;
+  ): MatchedNetwork[] {
+    return [...new Set(namespaces)].flatMap((namespace) =>
+      this.egressNetworksIn(namespace)
+        .flatMap((network) => {
+          const prefixLength = matchedPrefix(network, address, clusterNetworks);
+          return prefixLength === undefined ? [] : [{ network, prefixLength }];
+        })
+        .sort((a, b) => b.prefixLength - a.prefixLength || byAge(a.network.ref, b.network.ref)),
+    );
   }
 
   needsGrant(route: ObjectRef, target: TargetRef): boolean {
@@ -201,7 +209,7 @@ export class OutboundIndex {
     }
   }
 
-  #replaceNetwork(key: string, network: ReturnType<typeof readNetworkSettings> | undefined, topics: Set<Topic>): void {
+  #replaceNetwork(key: string, network: EgressNetworkSettings | undefined, topics: Set<Topic>): void {
     const old = this.#networks.get(key);
     if (old) this.#networksByNamespace.delete(old.ref.namespace, key);
     this.#networks.delete(key);
@@ -263,7 +271,7 @@ function parentTopic(parent: ParentRef): Topic | undefined {
   return isEgressNetwork(parent) ? routesTopic('egress', parent) : undefined;
 }
 
-function readNetworkSettings(object: KubeObject): EgressNetworkSettings & { problems: readonly string[] } {
+function readNetworkSettings(object: KubeObject): EgressNetworkSettings {
   const { network, problems } = readEgressNetwork(object);
   const traffic = parseTrafficAnnotations(network.annotations);
   const text = network.annotations[OPAQUE_PORTS_ANNOTATION];

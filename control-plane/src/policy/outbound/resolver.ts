@@ -78,8 +78,8 @@ export class OutboundResolver {
     }
     const namespaces = [client.namespace, globalEgressNetworkNamespace];
     for (const namespace of namespaces) topics.addEgressNetworks(namespace);
-    const network = this.#index.egressNetworkOf(address, namespaces, clusterNetworks);
-    if (network) return { kind: 'egress-network', network, address: { ip, port } };
+    const [matched] = this.#index.egressNetworksOf(address, namespaces, clusterNetworks);
+    if (matched) return { kind: 'egress-network', network: matched.network, address: { ip, port } };
     return { kind: 'external', address: { ip, port } };
   }
 
@@ -181,7 +181,9 @@ export class OutboundResolver {
     topics.addEgressNetworks(namespace);
     topics.addRoutes('egress', network.ref);
     const declared = network.opaquePorts.has(port) ? 'opaque' : 'detect';
-    const attached = this.#isAccepted(network) ? this.#index.attached('egress', network.ref) : [];
+    const attached = isAccepted(network, this.#settings.clusterNetworks)
+      ? this.#index.attached('egress', network.ref)
+      : [];
     const choice = chooseRoutes(attached, { namespace, port }, client.namespace, ROUTE_KINDS[declared]);
     const parent = { kind: 'EgressNetwork', namespace, name, port } as const;
     const context = { workloads: this.#workloads, index: this.#index, parent, address, topics };
@@ -189,15 +191,18 @@ export class OutboundResolver {
     return routedPolicy(context, settings, declared, choice, OF_EGRESS[network.trafficPolicy]);
   }
 
-  /** As its status says. One that is not accepted still allows or denies, but takes no routes. */
-  #isAccepted({ isReadable, networks = [] }: EgressNetworkSettings): boolean {
-    return isReadable && !overlapsCluster(networks, this.#settings.clusterNetworks);
-  }
-
   #parentSettings(ref: ObjectRef, traffic: ParentSettings['traffic']): ParentSettings {
     const allowsRequestHeaders = this.#settings.allowsL5dRequestHeaders;
     return { source: { kind: 'object', ref }, traffic, allowsRequestHeaders };
   }
+}
+
+/** As its status says. One that is not accepted still allows or denies, but takes no routes. */
+export function isAccepted(
+  { isReadable, networks = [] }: EgressNetworkSettings,
+  clusterNetworks: readonly IpNetwork[],
+): boolean {
+  return isReadable && !overlapsCluster(networks, clusterNetworks);
 }
 
 const OF_SERVICES: RestRoutes = {
