@@ -24,7 +24,7 @@ test('reads a list in pages, and starts over when the continue token has expired
   );
   assert.equal(list.resourceVersion, '9');
   assert.equal(received.length, 4);
-  assert.ok(received.every(({ query }) => query.labelSelector === 'app=web' && query.limit === '500'));
+  assert.ok(received.every(({ query }) => query.labelSelector === 'app=web' && query.limit === '250'));
 });
 
 test('sends each kind of patch with its content type, manager and sub-resource', async (t) => {

@@ -50,6 +50,12 @@ export interface LogOptions {
   limitBytes?: number;
 }
 
+export interface Listed<T> {
+  items: T[];
+  /** Of the state that was read: a watch goes on from there. */
+  resourceVersion: string;
+}
+
 /**
  * Every method throws MeshError: `UNAVAILABLE` when the server cannot be reached, else by its answer, whose `Status`
  * is in `.status` (`NOT_FOUND`, `ALREADY_EXISTS`, `ABORTED` for a conflict, `OUT_OF_RANGE` for 410, …).
@@ -61,7 +67,9 @@ export interface Client extends Discovery {
   request(method: string, path: string, options?: RequestOptions): Promise<Answer>;
   get<T = KubeObject>(kind: Kind, name: string, namespace?: string): Promise<T>;
   /** All of them, read in pages of one consistent state. */
-  list<T = KubeObject>(kind: Kind, options?: Selection): Promise<{ items: T[]; resourceVersion: string }>;
+  list<T = KubeObject>(kind: Kind, options?: Selection): Promise<Listed<T>>;
+  /** As `list`, but a page at a time. Not started over: `OUT_OF_RANGE` when the state that was begun is gone on the way. */
+  pages<T = KubeObject>(kind: Kind, options?: Selection): AsyncIterable<Listed<T>>;
   create<T = KubeObject>(kind: Kind, object: object, options?: WriteOptions): Promise<T>;
   update<T = KubeObject>(kind: Kind, object: object): Promise<T>;
   updateStatus<T = KubeObject>(kind: Kind, object: object): Promise<T>;
@@ -91,8 +99,8 @@ export interface Client extends Discovery {
   close(): void;
 }
 
-/** The page size of client-go. */
-const PAGE_ITEMS = 500;
+/** Half of client-go's: a page of pods is some megabytes of text, and three times that as objects. */
+const PAGE_ITEMS = 250;
 /** How often a listing may start over because its continue token has expired. */
 const LIST_ATTEMPTS_MAX = 3;
 /** A watch lasts 5 to 10 min, drawn anew each time, so that a server's restart does not synchronise all of them. */
@@ -100,6 +108,11 @@ const WATCH_S_MIN = 300;
 const WATCH_S_SPREAD = 300;
 /** Past its own end, a watch that is still silent is a dead connection. */
 const WATCH_GRACE_S = 30;
+
+interface Page<T> {
+  items: T[] | null;
+  metadata: { resourceVersion: string; continue?: string };
+}
 
 const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
@@ -122,21 +135,29 @@ export function createClient(config: ClusterConfig): Client {
     return objectPath(kind, metadata.name, metadata.namespace ?? config.namespace, subresource);
   }
 
-  async function listOnce<T>(kind: Kind, options: Selection) {
+  async function* pages<T>(kind: Kind, options: Selection = {}): AsyncGenerator<Listed<T>> {
     const path = collectionPath(kind, options.namespace);
     const query = { ...selectorQuery(options), limit: String(PAGE_ITEMS) };
-    const items: T[] = [];
-    for (let token = ''; ; ) {
-      const page = await bodyOf<{ items: T[] | null; metadata: { resourceVersion: string; continue?: string } }>(
+    for (let token: string | undefined = ''; token !== undefined; ) {
+      const page: Page<T> = await bodyOf(
         transport.request('GET', path, {
           query: token ? { ...query, continue: token } : query,
           ...(options.metadataOnly ? { headers: { accept: METADATA_LIST } } : {}),
         }),
       );
-      for (const item of page.items ?? []) items.push(withType(kind, item as object) as T);
-      token = page.metadata.continue ?? '';
-      if (!token) return { items, resourceVersion: page.metadata.resourceVersion };
+      const items = (page.items ?? []).map((item) => withType(kind, item as object) as T);
+      yield { items, resourceVersion: page.metadata.resourceVersion };
+      token = page.metadata.continue || undefined;
     }
+  }
+
+  async function listOnce<T>(kind: Kind, options: Selection): Promise<Listed<T>> {
+    const all: Listed<T> = { items: [], resourceVersion: '' };
+    for await (const { items, resourceVersion } of pages<T>(kind, options)) {
+      for (const item of items) all.items.push(item);
+      all.resourceVersion = resourceVersion;
+    }
+    return all;
   }
 
   return {
@@ -147,6 +168,8 @@ export function createClient(config: ClusterConfig): Client {
 
     get: (kind, name, namespace) =>
       bodyOf(transport.request('GET', objectPath(kind, name, namespace ?? config.namespace))),
+
+    pages,
 
     async list<T>(kind: Kind, options: Selection = {}) {
       for (let attempt = 1; ; attempt++) {

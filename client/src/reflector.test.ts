@@ -135,6 +135,44 @@ test('keeps trying until the first list succeeds', async (t) => {
   assert.equal(reflector.list().length, 1);
 });
 
+test('tells what a page has before it asks for the next', async (t) => {
+  const log: string[] = [];
+  const { client } = await startScriptedServer(t, ({ query }, response) => {
+    if (query.watch === 'true') return void response.writeHead(200).flushHeaders();
+    log.push(`page ${query.continue ?? 'a'}`);
+    const next = query.continue ? '' : 'b';
+    sendJson(response, {
+      items: [pod(query.continue ?? 'a', '1')],
+      metadata: { resourceVersion: '9', continue: next },
+    });
+  });
+  const { reflector } = startPods(t, client);
+  reflector.subscribe(({ type, object }) => log.push(`${type} ${object.metadata.name}`));
+  await reflector.synced;
+  assert.deepEqual(log, ['page a', 'added a', 'page b', 'added b']);
+});
+
+test('lists from the beginning when the state is gone between two pages', async (t) => {
+  const names = [['a'], undefined, ['c'], ['d']];
+  const { client, received } = await startScriptedServer(t, ({ query }, response) => {
+    if (query.watch === 'true') return void response.writeHead(200).flushHeaders();
+    const page = names.shift();
+    if (!page) return sendStatus(response, 410, 'Expired');
+    const next = names.length > 0 ? 'more' : '';
+    sendJson(response, {
+      items: page.map((name) => pod(name, '1')),
+      metadata: { resourceVersion: '9', continue: next },
+    });
+  });
+  const { reflector, events } = startPods(t, client);
+  await reflector.synced;
+  assert.deepEqual(await events(4), ['added a@1', 'added c@1', 'added d@1', 'deleted a@1']);
+  assert.deepEqual(
+    received.filter(({ query }) => query.watch !== 'true').map(({ query }) => query.continue),
+    [undefined, 'more', undefined, 'more'],
+  );
+});
+
 test('two users share one watch, and one leaving does not end it', async (t) => {
   const server = await startWatched(t, [pod('a', '1')]);
   const one = startPods(t, server.client);

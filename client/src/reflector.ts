@@ -158,14 +158,18 @@ class SharedReflector {
   }
 
   private async relist(): Promise<void> {
-    const { items, resourceVersion } = await this.client.list<KubeObject>(this.kind, this.options);
     const present = new Set<string>();
-    for (const object of items) {
-      present.add(objectKey(object));
-      this.put(object);
+    let version = '';
+    // What a page has is told before the next is asked for, so that a large cluster is not in memory all at once.
+    for await (const { items, resourceVersion } of this.client.pages<KubeObject>(this.kind, this.options)) {
+      for (const object of items) {
+        present.add(objectKey(object));
+        this.put(object);
+      }
+      version = resourceVersion;
     }
     for (const [key, object] of this.objects) if (!present.has(key)) this.remove(key, object);
-    this.resourceVersion = resourceVersion;
+    this.resourceVersion = version;
   }
 
   private async follow(signal: AbortSignal, backoff: Backoff): Promise<void> {
