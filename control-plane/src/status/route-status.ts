@@ -140,7 +140,8 @@ function backendRefs(route: Route, parent: ParentRef, around: RouteSurroundings)
   }
   for (const backend of route.backends) {
     const { kind, field, namespace } = backend;
-    if (kind === 'Service' && namespace !== route.namespace && !around.isGranted(route, backend)) {
+    const isElsewhere = kind === 'Service' && namespace !== route.namespace && !isSameService(backend, parent);
+    if (isElsewhere && !around.isGranted(route, backend)) {
       return refNotPermitted(`${field}: no ReferenceGrant in namespace ${namespace} lets this route name the Service`);
     }
   }
@@ -150,6 +151,11 @@ function backendRefs(route: Route, parent: ParentRef, around: RouteSurroundings)
     if (state === undefined) return backendNotFound(`${backend.field}: there is no ${backend.kind} ${key}`);
   }
   return resolvedRefs();
+}
+
+/** A consumer route may send requests to the Service that they were for anyway. */
+function isSameService(backend: BackendRef, parent: ParentRef): boolean {
+  return parent.kind === 'Service' && keyOf(parent) === keyOf(backend);
 }
 
 function isBackendKind({ group, kind }: BackendRef): boolean {

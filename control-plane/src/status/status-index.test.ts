@@ -320,6 +320,15 @@ test('asks for a grant of a backend elsewhere once the cluster serves ReferenceG
   assert.match(conditions(index, elsewhere)[1]!, /RefNotPermitted/);
 });
 
+test('a consumer route needs no grant to send requests to its parent', () => {
+  const parent = toService('db', { namespace: 'data' });
+  const db = service('db', { clusterIP: '10.0.0.2' }, { namespace: 'data' });
+  const consumer = route('r', [parent], [backend('db', { namespace: 'data' })]);
+  const index = indexOf([db, consumer]);
+  index.setHasGrants(true);
+  assert.deepEqual(conditions(index, consumer), [OK, RESOLVED]);
+});
+
 test('keeps what other controllers wrote, and takes out parents that are gone', () => {
   const other = { parentRef: { name: 'gateway' }, controllerName: 'example.com/gateway', conditions: [{ type: 'X' }] };
   const gone = { parentRef: toService('old'), controllerName: CONTROLLER_NAME, conditions: [] };

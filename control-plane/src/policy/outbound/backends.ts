@@ -76,10 +76,12 @@ function resolveTarget(
   route: ObjectRef,
   ref: TargetRef,
 ): { target: BackendTarget; invalid?: string } {
-  const { index, topics } = context;
+  const { index, parent, topics } = context;
   if (isService(ref)) {
     if (ref.port === undefined) return refuse(ref, `missing port for backend Service ${ref.name}`, false);
-    if (index.needsGrant(route, ref)) {
+    // Requests that go to the Service which they were for anyway need nobody's leave: a consumer route may name its parent.
+    const isParent = parent.kind === 'Service' && parent.namespace === ref.namespace && parent.name === ref.name;
+    if (!isParent && index.needsGrant(route, ref)) {
       topics.addGrants(ref.namespace);
       if (!index.isGranted(route, ref)) {
         return refuse(ref, `no ReferenceGrant in namespace ${ref.namespace} allows backend Service ${ref.name}`);

@@ -104,6 +104,7 @@ test('takes what a port is declared to speak for granted', () => {
     { name: 'd', port: 4, appProtocol: 'unheard-of' },
     { name: 'e', port: 3306 },
     { name: 'f', port: 3307 },
+    { name: 'g', port: 7070, appProtocol: 'grpc' },
   ];
   const parents = [{ ...SERVICE_PARENT, port: undefined }];
   const annotations = { 'config.linkerd.io/opaque-ports': '3307' };
@@ -117,11 +118,12 @@ test('takes what a port is declared to speak for granted', () => {
     'opaque: opaque',
     'detect: http',
     'opaque: opaque',
+    'detect: http',
   ]);
   world.set(...route('grpc', 'g', [{}], { parents }));
   world.set(...route('http', 'h', [{}], { parents }));
   world.set(...route('tcp', 't', [{}], { parents }));
-  assert.deepEqual(seen(), ['http1: h', 'grpc: g', 'opaque: t', 'opaque: t', 'grpc: g', 'opaque: t']);
+  assert.deepEqual(seen(), ['http1: h', 'grpc: g', 'opaque: t', 'opaque: t', 'grpc: g', 'opaque: t', 'grpc: g']);
 });
 
 test('a Service without an address of its own is no parent', () => {
@@ -223,6 +225,21 @@ test('asks for a grant of a backend elsewhere where the cluster has them, of the
     refused,
   );
   assert.equal(problem('http', granted({ ...GRANT, metadata: { name: 'g', namespace: 'app' } })), refused);
+});
+
+test('a consumer route names its parent as its backend without a grant, and nothing else of that namespace', () => {
+  const parents = [{ ...SERVICE_PARENT, namespace: 'app' }];
+  const to = (name: string) => [{ backendRefs: [{ name, namespace: 'app', port: 80 }] }];
+  const api = clusterService('api', '10.96.0.7');
+  const filters = (name: string) => {
+    const world = new OutboundWorld([WEB, api, route('http', 'r', to(name), { namespace: 'shop', parents })]);
+    world.index.setGrantsServed(true);
+    const rules = at(world.wire('10.96.0.1:80', 'shop'), 'protocol', 'detect', 'http1', 'routes', 0, 'rules', 0);
+    return at(rules, 'backends', 'randomAvailable', 'backends', 0, 'backend', 'filters');
+  };
+  assert.equal(filters('web'), undefined);
+  const message = 'no ReferenceGrant in namespace app allows backend Service api';
+  assert.deepEqual(at(filters('api'), 0, 'failureInjector', 'message'), message);
 });
 
 test('a grant that is changed to what cannot be read grants nothing, and streams hear of it', () => {
