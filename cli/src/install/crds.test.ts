@@ -18,6 +18,10 @@ const options: CrdOptions = {
   hasSmi: false,
   installGatewayApi: undefined,
 };
+const bundle = {
+  'gateway.networking.k8s.io/bundle-version': 'v1.4.0',
+  'gateway.networking.k8s.io/channel': 'standard',
+};
 const names = (objects: KubeObject[]) => objects.map(({ metadata }) => metadata.name!);
 const gatewayNames = names(definitions().filter((crd) => setOf(crd) === 'gateway'));
 
@@ -74,7 +78,8 @@ describe('what is printed', () => {
 
   test('leaves what is not ours as it is, and adds what is missing', () => {
     const theirs = new Set(['httproutes.gateway.networking.k8s.io', 'grpcroutes.gateway.networking.k8s.io']);
-    const { objects, notes } = crdManifests(options, { kind: 'external', names: theirs, version: 'v1.4.0 standard' });
+    const state: GatewayState = { kind: 'external', names: theirs, version: 'v1.4.0 standard', bundle };
+    const { objects, notes } = crdManifests(options, state);
     assert.match(
       notes[0]!,
       /\(v1\.4\.0 standard\) is left as it is; what it lacks is added: referencegrants, tcproutes/,
@@ -83,6 +88,9 @@ describe('what is printed', () => {
       names(objects).filter((name) => gatewayNames.includes(name)),
       gatewayNames.filter((name) => !theirs.has(name)),
     );
+    const added = objects.find(({ metadata }) => metadata.name === 'tcproutes.gateway.networking.k8s.io')!;
+    const annotations = Object.entries(added.metadata.annotations!);
+    assert.deepEqual(Object.fromEntries(annotations.filter(([name]) => name in bundle)), bundle, 'one bundle');
   });
 
   test('has the Service Mesh Interface on demand', () => {
@@ -114,15 +122,12 @@ test('whose the Gateway API is, is read from the definitions', async () => {
   const stateOf = (...items: object[]) => gatewayState({ list: async () => ({ items }) } as unknown as Client);
   const crd = (name: string, metadata: object = {}) => ({ metadata: { name, ...metadata } });
   const ours = crd(gatewayNames[0]!, { labels: { 'linkerd.io/control-plane-ns': 'linkerd' } });
-  const annotations = {
-    'gateway.networking.k8s.io/bundle-version': 'v1.4.0',
-    'gateway.networking.k8s.io/channel': 'standard',
-  };
   assert.deepEqual(await stateOf(crd('gateways.gateway.networking.k8s.io')), { kind: 'absent' });
   assert.deepEqual(await stateOf(ours), { kind: 'ours' });
-  assert.deepEqual(await stateOf(ours, crd(gatewayNames[1]!, { annotations })), {
+  assert.deepEqual(await stateOf(ours, crd(gatewayNames[1]!, { annotations: bundle })), {
     kind: 'external',
     names: new Set([gatewayNames[1]]),
     version: 'v1.4.0 standard',
+    bundle,
   });
 });

@@ -66,8 +66,8 @@ export type GatewayState =
   | { kind: 'unknown' }
   /** Brought by an installation of ours or Linkerd's, which may bring them again. */
   | { kind: 'ours' }
-  /** Somebody else's, all or some of them: those that are named stay as they are. */
-  | { kind: 'external'; names: ReadonlySet<string>; version: string };
+  /** Somebody else's, all or some of them: those that are named stay as they are. `bundle` is the release and channel that they state. */
+  | { kind: 'external'; names: ReadonlySet<string>; version: string; bundle?: Record<string, string> };
 
 /** The definitions to print, and what to say about those that are left out. */
 export function crdManifests(options: CrdOptions, state: GatewayState): { objects: KubeObject[]; notes: string[] } {
@@ -120,7 +120,12 @@ function gatewayDefinitions(
   notes.push(
     `the Gateway API of this cluster (${state.version}) is left as it is${added && `; what it lacks is added: ${added}`}`,
   );
-  return missing;
+  return missing.map((crd) => inBundle(crd, state.bundle));
+}
+
+/** Tools refuse a cluster whose definitions state several releases or channels, so what is added joins those that are there. */
+function inBundle(crd: KubeObject, bundle: Record<string, string> = {}): KubeObject {
+  return { ...crd, metadata: { ...crd.metadata, annotations: { ...crd.metadata.annotations, ...bundle } } };
 }
 
 /** With the label and annotation of whoever installs them. */
@@ -147,12 +152,12 @@ export async function gatewayState(client: Client): Promise<GatewayState> {
   if (present.length === 0) return { kind: 'absent' };
   const external = present.filter(({ metadata }) => metadata.labels?.[OWNER_LABEL] === undefined);
   if (external.length === 0) return { kind: 'ours' };
-  const { [BUNDLE_VERSION]: version = 'of no stated version', [CHANNEL]: channel = '' } =
-    external[0]!.metadata.annotations ?? {};
+  const { [BUNDLE_VERSION]: version, [CHANNEL]: channel } = external[0]!.metadata.annotations ?? {};
   return {
     kind: 'external',
     names: new Set(external.map(({ metadata }) => metadata.name!)),
-    version: `${version} ${channel}`.trim(),
+    version: `${version ?? 'of no stated version'} ${channel ?? ''}`.trim(),
+    bundle: version && channel ? { [BUNDLE_VERSION]: version, [CHANNEL]: channel } : {},
   };
 }
 
