@@ -18,6 +18,7 @@ export function register(program: Command): void {
       'Say what the resources in a file would have refused or let in; exit 1 where something that passed would not',
     )
     .argument('<file>', 'a manifest, - for standard input')
+    .option('--delete', 'try what it would be like without these resources')
     .option('-o, --output <format>', 'table or json')
     .action(async (file: string) => {
       const command = await import('../policy/test.ts');

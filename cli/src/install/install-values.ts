@@ -154,8 +154,13 @@ export function readText(path: string): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');
   } catch (error) {
-    throw new MeshError('NOT_FOUND', `read ${path}: ${(error as Error).message}`, { cause: error });
+    throw new MeshError('NOT_FOUND', `read ${path}: ${reason(error as NodeJS.ErrnoException)}`, { cause: error });
   }
+}
+
+/** Node's own words name the path again, and the system call. */
+function reason({ code = '', message }: NodeJS.ErrnoException): string {
+  return { ENOENT: 'there is no such file', EISDIR: 'it is a folder', EACCES: 'permission denied' }[code] ?? message;
 }
 
 /** `a.b=1,c=2`; a comma in a value is written `\,`. */

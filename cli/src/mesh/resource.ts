@@ -69,7 +69,7 @@ function parseType(word: string): ResourceType {
   const found = TYPES.find(({ kind, label, aliases }) => [label, kind.plural, ...aliases].includes(wanted));
   if (!found) {
     const known = TYPES.map(({ kind }) => kind.plural).join(', ');
-    throw new MeshError('INVALID_ARGUMENT', `"${word}" is no resource type that has metrics: want one of ${known}`);
+    throw new MeshError('INVALID_ARGUMENT', `"${word}" is no type of resource that has pods: want one of ${known}`);
   }
   return { kind: found.kind, label: found.label };
 }

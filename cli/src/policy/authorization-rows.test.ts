@@ -39,10 +39,11 @@ test('shows what lets clients in, by server, route and object, once for all pods
   ]);
   const context = { workloads, policies, settings, mesh: MESH };
   const ports = [8080, 9090];
+  const declared = new Set(ports);
   const { rows, notes } = authorizationRows(context, [
-    { namespace: 'app', name: 'web-1', ports },
-    { namespace: 'app', name: 'web-2', ports },
-    { namespace: 'app', name: 'gone', ports },
+    { namespace: 'app', name: 'web-1', ports: [...ports, 7070, 7071], declared: new Set([...ports, 7070]) },
+    { namespace: 'app', name: 'web-2', ports, declared },
+    { namespace: 'app', name: 'gone', ports, declared },
   ]);
   assert.deepEqual(
     rows.map(({ route, server: name, authorizationPolicy = '-', serverAuthorization = '-' }) =>
@@ -59,4 +60,8 @@ test('shows what lets clients in, by server, route and object, once for all pods
   assert.match(notes.join('\n'), /Server metrics lets in what cluster-unauthenticated says/);
   assert.match(notes.join('\n'), /Server younger has no effect: Server http is older/);
   assert.match(notes.join('\n'), /ServerAuthorization nobody has no effect/);
+  assert.deepEqual(
+    notes.filter((note) => note.startsWith('port')),
+    ['port 7070 has no Server: what all-unauthenticated says is in force'],
+  );
 });

@@ -13,12 +13,15 @@ export interface AuthorizationRow {
 export interface PodPorts {
   namespace: string;
   name: string;
+  /** Those to look at, such as the declared ones and those of Servers. */
   ports: Iterable<number>;
+  /** Those that its containers listen on, as they say. */
+  declared: ReadonlySet<number>;
 }
 
 /**
- * In the order of servers, routes and names. `notes` are what the rows cannot say: servers that let clients in without an
- * object, and objects that have no effect.
+ * In the order of servers, routes and names. `notes` are what the rows cannot say: ports without a Server, servers that
+ * let clients in without an object, and objects that have no effect.
  */
 export function authorizationRows(
   context: InboundContext,
@@ -26,10 +29,14 @@ export function authorizationRows(
 ): { rows: AuthorizationRow[]; notes: string[] } {
   const rows = new Map<string, AuthorizationRow>();
   const notes = new Set<string>();
-  for (const { namespace, name, ports } of pods) {
+  for (const { namespace, name, ports, declared } of pods) {
     for (const port of ports) {
       const inbound = inboundServer(context, { kind: 'Pod', namespace, name }, port);
-      if (!inbound || typeof inbound.source === 'string') continue;
+      if (!inbound) continue;
+      if (typeof inbound.source === 'string') {
+        if (declared.has(port)) notes.add(`port ${port} has no Server: what ${inbound.source} says is in force`);
+        continue;
+      }
       const server = inbound.source.name;
       const add = (route: string, { source }: Authorization) => {
         if (typeof source === 'string') {

@@ -3,11 +3,12 @@ import { type KubeObject, MeshError, type Pod, SERVERS } from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { type GlobalOptions, withClient } from '../globals.ts';
 import { belongsTo, isAlive, listPods } from '../mesh/mesh-pods.ts';
-import { parseResources } from '../mesh/resource.ts';
+import { namedObjects } from '../mesh/named-objects.ts';
 import { outputFormat } from '../output/documents.ts';
 import { renderTable } from '../output/table.ts';
 import { authorizationRows } from './authorization-rows.ts';
 import { readClusterView } from './cluster-view.ts';
+import { PROXY_PORTS } from './seen-traffic.ts';
 
 const COLUMNS = ['ROUTE', 'SERVER', 'AUTHORIZATION_POLICY', 'SERVER_AUTHORIZATION'];
 
@@ -19,8 +20,9 @@ export async function authz(words: string[], globals: GlobalOptions, options: { 
     const numbers = await serverPorts(client);
     const view = await readClusterView(client, globals.linkerdNamespace);
     const withPorts = pods.map(({ metadata: { namespace: ns = '', name } }) => {
-      const declared = view.workloads.pod(`${ns}/${name}`)?.containerPorts ?? [];
-      return { namespace: ns, name, ports: new Set([...declared.map(({ port }) => port), ...(numbers.get(ns) ?? [])]) };
+      const containerPorts = view.workloads.pod(`${ns}/${name}`)?.containerPorts ?? [];
+      const declared = new Set(containerPorts.map(({ port }) => port).filter((port) => !PROXY_PORTS.has(port)));
+      return { namespace: ns, name, declared, ports: new Set([...declared, ...(numbers.get(ns) ?? [])]) };
     });
     return authorizationRows(view.inbound, withPorts);
   });
@@ -44,18 +46,16 @@ export async function authz(words: string[], globals: GlobalOptions, options: { 
 }
 
 async function podsOf(client: Client, words: readonly string[], namespace: string): Promise<Pod[]> {
-  const found = new Set<Pod>();
-  for (const resource of parseResources(words)) {
-    const { namespaced } = resource.kind;
-    const objects = resource.name
-      ? [await client.get<KubeObject>(resource.kind, resource.name, namespaced ? namespace : undefined)]
-      : (await client.list<KubeObject>(resource.kind, namespaced ? { namespace } : {})).items;
-    for (const pod of await listPods(client, namespaced ? namespace : undefined))
-      if (isAlive(pod) && objects.some((object) => belongsTo(pod, resource, object))) found.add(pod);
+  const named = await namedObjects(client, words, namespace);
+  const isElsewhere = named.some(({ resource }) => !resource.kind.namespaced);
+  const pods = await listPods(client, isElsewhere ? undefined : namespace);
+  const found = pods.filter(
+    (pod) => isAlive(pod) && named.some(({ resource, object }) => belongsTo(pod, resource, object)),
+  );
+  if (found.length === 0) {
+    throw new MeshError('NOT_FOUND', `${words.join(' ')} in namespace ${namespace}: no pods, so nobody to authorize`);
   }
-  if (found.size === 0)
-    throw new MeshError('NOT_FOUND', `no pods found for ${words.join(' ')} in namespace ${namespace}`);
-  return [...found];
+  return found;
 }
 
 /** Ports that Servers give by number, by namespace: containers need not declare them. */

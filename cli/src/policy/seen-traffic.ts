@@ -18,8 +18,8 @@ export interface SeenCaller {
   denied: number;
 }
 
-/** The proxy's own ports, which policies are not suggested for. */
-const PROXY_PORTS = new Set([4143, 4140, 4190, 4191]);
+/** The proxy's own ports, which policies are not for. */
+export const PROXY_PORTS = new Set([4143, 4140, 4190, 4191]);
 
 const FAMILIES: Record<string, { unit: SeenCaller['unit']; isAllowed: boolean }> = {
   inbound_http_authz_allow_total: { unit: 'requests', isAllowed: true },

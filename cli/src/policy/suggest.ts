@@ -13,7 +13,7 @@ import { inboundServer } from '@tulle/control-plane/policy/inbound/inbound-serve
 import { stringify } from 'yaml';
 import { type GlobalOptions, withClient } from '../globals.ts';
 import { belongsTo, listPods } from '../mesh/mesh-pods.ts';
-import { parseResources } from '../mesh/resource.ts';
+import { namedObjects, requireNamespace } from '../mesh/named-objects.ts';
 import { reportFailed, scrapeOnce } from '../mesh/scrape.ts';
 import { outputFormat, printDocuments } from '../output/documents.ts';
 import { type ClusterView, readClusterView } from './cluster-view.ts';
@@ -57,25 +57,9 @@ export async function suggest(words: string[], globals: GlobalOptions, options: 
 /** What the proxies of the resources (all of the namespace where none are named) have counted until now. */
 export async function scrapeResources(client: Client, words: readonly string[], namespace: string | undefined) {
   const pods = await listPods(client, namespace);
-  const resources = words.length > 0 ? parseResources(words) : [];
-  const objects = await Promise.all(
-    resources.map(async (resource) => {
-      const isNamespaced = resource.kind.namespaced && namespace !== undefined;
-      const { items } = await client.list<KubeObject>(resource.kind, isNamespaced ? { namespace } : {});
-      const named = items.filter(({ metadata }) => resource.name === undefined || metadata.name === resource.name);
-      if (resource.name && named.length === 0) {
-        throw new MeshError(
-          'NOT_FOUND',
-          `there is no ${resource.label} ${resource.name} in namespace ${namespace ?? 'any'}`,
-        );
-      }
-      return named.map((object) => ({ resource, object }));
-    }),
-  );
-  const chosen =
-    resources.length === 0
-      ? pods
-      : pods.filter((pod) => objects.flat().some(({ resource, object }) => belongsTo(pod, resource, object)));
+  if (pods.length === 0 && namespace !== undefined) await requireNamespace(client, namespace);
+  const named = words.length > 0 ? await namedObjects(client, words, namespace) : undefined;
+  const chosen = pods.filter((pod) => named?.some(({ resource, object }) => belongsTo(pod, resource, object)) ?? true);
   const { scrapes, failed } = await scrapeOnce(client, chosen);
   reportFailed(failed);
   return { pods, scrapes: scrapes as ProxyScrape[] };

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Kind, type KubeObject, SERVERS } from '@tulle/api';
+import { type Kind, type KubeObject, SERVER_AUTHORIZATIONS, SERVERS } from '@tulle/api';
 import { parseConfig } from '@tulle/control-plane/config.ts';
 import { ClusterState } from '@tulle/control-plane/workloads/cluster-state.ts';
-import { parseAllDocuments } from 'yaml';
+import { type Document, parseAllDocuments } from 'yaml';
 import { viewOf } from './cluster-view.ts';
 import type { SeenCaller } from './seen-traffic.ts';
 import { readPolicies } from './test.ts';
 import { tryPolicies } from './trial.ts';
+import { trialTable } from './trial-table.ts';
 
 const ID = 'serviceaccount.identity.linkerd.cluster.local';
 
@@ -29,7 +30,8 @@ function view(...stored: [Kind, KubeObject][]) {
   return made;
 }
 
-const policies = (text: string) => readPolicies(parseAllDocuments(text) as never, 'shop');
+const documents = (text: string) => parseAllDocuments(text) as Document[];
+const policies = (text: string) => readPolicies(documents(text), 'shop');
 const SERVER = `
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server
@@ -98,6 +100,15 @@ test('those who were refused may pass, and what passes stays', () => {
   assert.deepEqual(outcome(rows), ['allowed by ServerAuthorization callers', 'none by Server web-http']);
 });
 
+test('what is taken away is tried too, whether it lets in or closes', () => {
+  const both = policies(SERVER + authorization('{ meshTLS: { serviceAccounts: [{ name: bot }] } }'));
+  const closed = () => view([SERVERS, both[0]!], [SERVER_AUTHORIZATIONS, both[1]!]);
+  const without = (text: string) =>
+    tryPolicies(closed(), [caller('bot')], readPolicies(documents(text), 'shop', 'delete'), 'delete');
+  assert.deepEqual(outcome(without(authorization('{}'))), ['refused by Server web-http']);
+  assert.deepEqual(outcome(without(SERVER.replace('port: http', 'port: 0'))), ['none by default all-unauthenticated']);
+});
+
 test('requests that metrics do not tell apart depend on their route', () => {
   const routes = `${SERVER}---
 apiVersion: policy.linkerd.io/v1beta3
@@ -132,4 +143,27 @@ test('says what the API server would refuse, and that a file has nothing to try'
   assert.throws(() => policies('kind: Server\napiVersion: policy.linkerd.io/v1beta3\n'), /Server: found no name/);
   const map = policies('kind: ConfigMap\napiVersion: v1\nmetadata: { name: a }\n');
   assert.throws(() => tryPolicies(view(), [], map), /want resources of kind Server/);
+});
+
+test('the table puts what would be refused first, and fits a narrow terminal', () => {
+  const text = SERVER + authorization('{ meshTLS: { serviceAccounts: [{ name: bot }] } }');
+  const rows = tryPolicies(
+    view(),
+    [caller('bot'), caller('mob'), caller(undefined, { unit: 'connections' })],
+    policies(text),
+  );
+  assert.equal(
+    trialTable(rows.map((row) => ({ ...row, workload: 'deployment/web' }))),
+    `shop deployment/web, port 8080
+  × refused   sa/mob                   5 requests
+    Server web-http: no authorization fits the client
+  × refused   without an identity   5 connections
+    Server web-http: no authorization fits the client (or the kubelet's TCP probes, which still connect)
+  √ passes    sa/bot                   5 requests
+    ServerAuthorization callers
+
+2 of 3 callers that pass now would be refused.
+Who has been silent for ten minutes is not known.
+`,
+  );
 });

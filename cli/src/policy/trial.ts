@@ -25,9 +25,10 @@ export function tryPolicies(
   view: ClusterView,
   callers: readonly SeenCaller[],
   objects: readonly KubeObject[],
+  type: 'set' | 'delete' = 'set',
 ): TrialRow[] {
   const before = callers.map((caller) => decideOn(view, caller));
-  lay(view, objects);
+  lay(view, objects, type);
   return callers.flatMap((caller, i) => {
     const was = before[i];
     const now = decideOn(view, caller);
@@ -44,17 +45,18 @@ export function tryPolicies(
   });
 }
 
-/** Lays the objects over those of the cluster, as if they had been applied. */
-function lay(view: ClusterView, objects: readonly KubeObject[]): void {
-  let applied = 0;
-  for (const object of objects) {
-    const group = groupOf(object.apiVersion ?? '');
-    const kind = INBOUND_KINDS.find((each) => each.kind === object.kind && groupOf(each.apiVersion) === group);
-    if (!kind) continue;
-    view.inbound.policies.apply(kind, 'set', object);
-    applied++;
-  }
-  if (applied === 0) {
+/** Whether the object can change who is let in. */
+export const isTried = (object: KubeObject): boolean => kindOf(object) !== undefined;
+
+function kindOf({ apiVersion = '', kind }: KubeObject) {
+  return INBOUND_KINDS.find((each) => each.kind === kind && groupOf(each.apiVersion) === groupOf(apiVersion));
+}
+
+/** Lays the objects over those of the cluster, as if they had been applied, or takes them from it. */
+function lay(view: ClusterView, objects: readonly KubeObject[], type: 'set' | 'delete'): void {
+  const tried = objects.filter(isTried);
+  for (const object of tried) view.inbound.policies.apply(kindOf(object)!, type, object);
+  if (tried.length === 0) {
     const kinds = [...new Set(INBOUND_KINDS.map(({ kind }) => kind))].join(', ');
     throw new MeshError('INVALID_ARGUMENT', `try policies: found none, want resources of kind ${kinds}`);
   }
