@@ -22,7 +22,7 @@ export function toWeightedAddr(
   clientZone: string | undefined,
   extraLabels: Record<string, string> = {},
 ): WeightedAddrInit {
-  const { identity, protocol, transportPort } = endpoint;
+  const { identity, protocol, transportPort, authority } = endpoint;
   const isMeshed = identity !== undefined;
   return {
     addr: toTcpAddress(endpoint.ip, endpoint.port),
@@ -36,6 +36,7 @@ export function toWeightedAddr(
             opaqueTransport: transportPort ? { inboundPort: transportPort } : undefined,
           }
         : undefined,
+    authorityOverride: authority === undefined ? undefined : { authorityOverride: authority },
     http2: isMeshed ? HTTP2_PARAMS : undefined,
     resourceRef: toResourceRef(endpoint),
   };

@@ -1,6 +1,11 @@
 /** What the mesh needs to know of an EndpointSlice. */
 import type { EndpointSlice as KubeEndpointSlice } from '@tulle/api';
-import { SERVICE_NAME_LABEL } from './mesh-names.ts';
+import {
+  CLUSTER_NAME_LABEL,
+  REMOTE_GATEWAY_IDENTITY_ANNOTATION,
+  REMOTE_SERVICE_ANNOTATION,
+  SERVICE_NAME_LABEL,
+} from './mesh-names.ts';
 
 export interface EndpointSlice {
   key: string;
@@ -11,6 +16,18 @@ export interface EndpointSlice {
   /** Port numbers by name; a slice without ports (any port) has none. */
   ports: ReadonlyMap<string, number>;
   members: readonly SliceMember[];
+  /** Set where its addresses without a target are a gateway to another cluster's Service. */
+  gateway?: Gateway;
+}
+
+/** What a service mirror writes to the endpoints of a Service that it mirrors. */
+export interface Gateway {
+  /** Connections are mutual TLS to this name; undefined where nothing is said of it. */
+  identity?: string;
+  /** The Service's full name in its own cluster: what the gateway is asked for. */
+  serviceName?: string;
+  /** Metric labels that say where requests go. */
+  labels: Readonly<Record<string, string>>;
 }
 
 /** One ready address. */
@@ -61,5 +78,23 @@ export function parseEndpointSlice(object: KubeEndpointSlice): EndpointSlice | u
     family: object.addressType === 'IPv4' ? 4 : 6,
     ports: new Map(ports.flatMap(({ name, port }) => (port ? [[name ?? '', port] as const] : []))),
     members,
+    gateway: parseGateway(metadata),
+  };
+}
+
+function parseGateway({ labels = {}, annotations = {} }: KubeEndpointSlice['metadata']): Gateway | undefined {
+  // Both are empty where the mirror knows nothing.
+  const identity = annotations[REMOTE_GATEWAY_IDENTITY_ANNOTATION] || undefined;
+  const serviceName = annotations[REMOTE_SERVICE_ANNOTATION] || undefined;
+  if (identity === undefined && serviceName === undefined) return undefined;
+  const cluster = labels[CLUSTER_NAME_LABEL];
+  const [service, namespace] = serviceName?.split('.') ?? [];
+  return {
+    identity,
+    serviceName,
+    labels: {
+      ...(cluster ? { target_cluster: cluster } : {}),
+      ...(cluster && service && namespace ? { target_service: service, target_service_namespace: namespace } : {}),
+    },
   };
 }

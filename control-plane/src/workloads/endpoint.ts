@@ -5,7 +5,7 @@
 import type { ExternalWorkload } from '@tulle/api/external-workload.ts';
 import { canonicalIp } from '@tulle/api/ip-address.ts';
 import type { WorkloadName } from './context-token.ts';
-import type { SliceMember } from './endpoint-slice.ts';
+import type { Gateway, SliceMember } from './endpoint-slice.ts';
 import { identityName, OPAQUE_PORTS_ANNOTATION, PROXY_CONTAINER, ZONE_LABEL } from './mesh-names.ts';
 import type { Pod } from './pod.ts';
 import { type PortSet, parsePortList } from './port-set.ts';
@@ -37,13 +37,15 @@ export interface Endpoint {
   hostname?: string;
   /** Zones whose clients should use it; empty where nothing is said. */
   forZones: readonly string[];
-  /** Set where the pod is meshed by this control plane: connections are mutual TLS to this name. */
+  /** Set where the pod is meshed by this control plane, or is a gateway: connections are mutual TLS to this name. */
   identity?: string;
   /** What connections ask for, where it is not the identity. */
   serverName?: string;
   protocol?: 'h2' | 'opaque';
   /** The inbound port of the pod's proxy, where connections go there with a transport header. */
   transportPort?: number;
+  /** `name:port` that requests and connections are for there, where it is not what was asked for: a gateway's. */
+  authority?: string;
 }
 
 /** The endpoint that a pod is on a port. */
@@ -125,6 +127,24 @@ export function bareEndpoint(address: { ip: string; port: number }, member?: Sli
     nodeName: member?.nodeName,
     hostname: member?.hostname,
     forZones: member?.forZones ?? [],
+  };
+}
+
+/** The gateway of another cluster, on the way to `port` of the Service there. */
+export function gatewayEndpoint(
+  mesh: MeshSettings,
+  { identity, serviceName, labels }: Gateway,
+  port: number,
+  address: { ip: string; port: number },
+  member: SliceMember,
+): Endpoint {
+  const bare = bareEndpoint(address, member);
+  return {
+    ...bare,
+    labels: { ...bare.labels, ...labels },
+    identity,
+    protocol: identity !== undefined && mesh.isH2UpgradeEnabled ? 'h2' : undefined,
+    authority: serviceName && `${serviceName}:${port}`,
   };
 }
 

@@ -11,6 +11,11 @@ export const SKIP_INBOUND_PORTS_ANNOTATION = 'config.linkerd.io/skip-inbound-por
 export const DEFAULT_INBOUND_POLICY_ANNOTATION = 'config.linkerd.io/default-inbound-policy';
 export const REQUIRE_IDENTITY_ANNOTATION = 'config.linkerd.io/proxy-require-identity-inbound-ports';
 
+/** Of the endpoints that a service mirror writes. */
+export const CLUSTER_NAME_LABEL = 'mirror.linkerd.io/cluster-name';
+export const REMOTE_GATEWAY_IDENTITY_ANNOTATION = 'mirror.linkerd.io/remote-gateway-identity';
+export const REMOTE_SERVICE_ANNOTATION = 'mirror.linkerd.io/remote-svc-fq-name';
+
 export const PROXY_CONTAINER = 'linkerd-proxy';
 export const INIT_CONTAINER = 'linkerd-init';
 

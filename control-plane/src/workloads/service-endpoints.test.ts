@@ -151,3 +151,30 @@ test('labels endpoints by pod, workload and zone', () => {
     zone: 'zone-a',
   });
 });
+
+test('leads to the Service of another cluster through its gateway', () => {
+  const mirrored = (annotations: Record<string, string>): KubeObject => {
+    const object = slice('web', [{ ip: '192.0.2.1' }], { ports: [{ port: 4143 }] });
+    Object.assign(object.metadata.labels!, { 'mirror.linkerd.io/cluster-name': 'east' });
+    return { ...object, metadata: { ...object.metadata, annotations } };
+  };
+  const identity = 'gateway.multicluster.serviceaccount.identity.linkerd.cluster.local';
+  const annotations = {
+    'mirror.linkerd.io/remote-svc-fq-name': 'api.shop.svc.east.example',
+    'mirror.linkerd.io/remote-gateway-identity': identity,
+  };
+  const index = indexOf(service('web'), mirrored(annotations));
+  const [endpoint] = endpointsOf(index);
+  assert.deepEqual(
+    [endpoint?.port, endpoint?.identity, endpoint?.authority, endpoint?.protocol, endpoint?.transportPort],
+    [4143, identity, 'api.shop.svc.east.example:80', 'h2', undefined],
+  );
+  assert.deepEqual(endpoint?.labels, {
+    target_cluster: 'east',
+    target_service: 'api',
+    target_service_namespace: 'shop',
+  });
+  assert.equal(endpointsOf(index, 80, { isH2UpgradeEnabled: false })[0]?.protocol, undefined);
+  const [unknown] = endpointsOf(indexOf(service('web'), mirrored({ 'mirror.linkerd.io/remote-gateway-identity': '' })));
+  assert.deepEqual([unknown?.identity, unknown?.authority], [undefined, undefined]);
+});

@@ -1,5 +1,12 @@
 /** The endpoints of a Service's port, as all clients see them; what differs by client is left to each. */
-import { bareEndpoint, type Endpoint, externalEndpoint, type MeshSettings, podEndpoint } from './endpoint.ts';
+import {
+  bareEndpoint,
+  type Endpoint,
+  externalEndpoint,
+  gatewayEndpoint,
+  type MeshSettings,
+  podEndpoint,
+} from './endpoint.ts';
 import type { EndpointSlice, SliceMember } from './endpoint-slice.ts';
 import type { WorkloadIndex } from './workload-index.ts';
 
@@ -27,7 +34,10 @@ export function serviceEndpoints(
     if (port === undefined) continue;
     for (const member of slice.members) {
       if (target.hostname !== undefined && member.hostname !== target.hostname) continue;
-      const endpoint = memberEndpoint(index, mesh, member, port);
+      const endpoint =
+        slice.gateway && !member.podKey && !member.externalKey
+          ? gatewayEndpoint(mesh, slice.gateway, target.port, { ip: member.ip, port }, member)
+          : memberEndpoint(index, mesh, member, port);
       if (endpoint) endpoints.set(`${endpoint.ip}:${endpoint.port}`, endpoint);
     }
   }

@@ -47,6 +47,37 @@ test('leaves out a circuit breaker with a bad part, and names it', () => {
   assert.equal(parseTrafficAnnotations({ [ACCRUAL]: 'sometimes' }).problems.length, 1);
 });
 
+test('a success rate of 0 turns that part off, whatever it would be measured by', () => {
+  const rate = 'balancer.alpha.linkerd.io/failure-accrual-success-rate';
+  const measured = { [ACCRUAL]: 'unified', [`${rate}-window`]: '5ms', [`${rate}-min-requests`]: '2000000' };
+  const off = parseTrafficAnnotations({ ...measured, [`${rate}-threshold`]: '0' });
+  assert.deepEqual(off.problems, []);
+  assert.equal(off.accrual?.kind === 'unified' && off.accrual.windowMs, 5);
+  assert.equal(parseTrafficAnnotations(measured).problems.length, 2);
+});
+
+test('reads numbers as they may be written, and refuses a penalty that no proxy can count', () => {
+  const jitter = (text: string) =>
+    parseTrafficAnnotations({ [ACCRUAL]: 'consecutive', [`${ACCRUAL}-consecutive-jitter-ratio`]: text }).accrual
+      ?.backoff.jitterRatio;
+  assert.deepEqual(['1', '1.0', '.5', '1.', '1e-1', '-1', 'NaN', '101'].map(jitter), [
+    1,
+    1,
+    0.5,
+    1,
+    0.1,
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  const penalty = (text: string) =>
+    parseTrafficAnnotations({
+      'balancer.alpha.linkerd.io/penalize-failures': 'true',
+      'balancer.alpha.linkerd.io/load-biaser-penalty': text,
+    }).penalty?.penaltyMs;
+  assert.deepEqual([penalty('49d'), penalty('50d')], [49 * 86_400_000, undefined]);
+});
+
 test('reads retries and timeouts for both protocols', () => {
   const { httpRetry, grpcRetry, timeouts, problems } = parseTrafficAnnotations({
     'retry.linkerd.io/http': '5xx,gateway-error,429,400-404',

@@ -104,12 +104,17 @@ function readAccrual(read: Read): FailureAccrual | undefined {
   const failuresMax = read(`${part}-max-failures`, count, 'a number') ?? 7;
   if (mode === 'consecutive') return { kind: 'consecutive', failuresMax, backoff };
   const rate = `${ALPHA}/failure-accrual-success-rate`;
+  const successRateThreshold =
+    read(`${rate}-threshold`, (text) => parseNumber(text, 0, 1), 'a number from 0 to 1') ?? 0.8;
+  // A threshold of 0 turns this part off, and what it would be measured by does not matter.
+  const [windowMsMin, requestsMax] = successRateThreshold === 0 ? [1, U32_MAX] : [10, 1_000_000];
+  const window = (text: string) => atLeast(parseDuration(text), windowMsMin);
+  const requests = (text: string) => parseNumber(text, 0, requestsMax, true);
   return {
     kind: 'unified',
-    successRateThreshold: read(`${rate}-threshold`, (text) => parseNumber(text, 0, 1), 'a number from 0 to 1') ?? 0.8,
-    windowMs:
-      read(`${rate}-window`, (text) => atLeast(parseDuration(text), 10), 'a duration of 10ms or more') ?? 10_000,
-    requestsMin: read(`${rate}-min-requests`, (text) => parseNumber(text, 0, 1e6, true), 'a number up to 1000000') ?? 5,
+    successRateThreshold,
+    windowMs: read(`${rate}-window`, window, `a duration of ${windowMsMin}ms or more`) ?? 10_000,
+    requestsMin: read(`${rate}-min-requests`, requests, `a number up to ${requestsMax}`) ?? 5,
     failuresMax,
     backoff,
   };
@@ -118,7 +123,9 @@ function readAccrual(read: Read): FailureAccrual | undefined {
 function readPenalty(read: Read): TrafficSettings['penalty'] {
   if (!read(`${ALPHA}/penalize-failures`, parseBool, 'true or false')) return undefined;
   return {
-    penaltyMs: read(`${ALPHA}/load-biaser-penalty`, parseDuration, 'a duration') ?? 5_000,
+    penaltyMs:
+      read(`${ALPHA}/load-biaser-penalty`, (text) => atMost(parseDuration(text), U32_MAX), 'a duration below 50d') ??
+      5_000,
     retryAfterMsMax: read(`${ALPHA}/load-biaser-max-retry-after`, parseDuration, 'a duration') ?? 300_000,
   };
 }
@@ -145,12 +152,16 @@ function readHash(read: Read): HashSettings | undefined {
 }
 
 function parseNumber(text: string, min: number, max: number, isWhole = false): number | undefined {
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  const value = (isWhole ? /^\+?\d+$/ : /^\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i).test(text) ? Number(text) : Number.NaN;
   return value >= min && value <= max && (!isWhole || Number.isInteger(value)) ? value : undefined;
 }
 
 function parseBool(text: string): boolean | undefined {
   return TRUE.has(text) ? true : FALSE.has(text) ? false : undefined;
+}
+
+function atMost(value: number | undefined, max: number): number | undefined {
+  return value !== undefined && value <= max ? value : undefined;
 }
 
 function atLeast(value: number | undefined, min: number): number | undefined {

@@ -23,6 +23,8 @@ import { sliceDifference } from './slice-difference.ts';
 const SKIP = 'endpointslice.kubernetes.io/skip-mirror';
 const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 const US = 'endpointslicemirroring-controller.k8s.io';
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+const LAST_CHANGE = 'endpoints.kubernetes.io/last-change-trigger-time';
 const SERVICE_NAME = 'kubernetes.io/service-name';
 
 export function startEndpointMirrorController(context: ControllerContext): void {
@@ -45,13 +47,15 @@ export function startEndpointMirrorController(context: ControllerContext): void 
       .filter(({ metadata }) => metadata.labels?.[MANAGED_BY] === US);
     const groups = isMirrored(object, services.get(key)) ? groupsOf(object) : [];
     const labels = { ...withoutOurs(object.metadata.labels), [SERVICE_NAME]: object.metadata.name, [MANAGED_BY]: US };
+    const annotations = withoutWriters(object.metadata.annotations);
     const types = [...new Set(groups.map(({ addressType }) => addressType))];
-    const isCurrent = ({ metadata }: EndpointSlice) => isDeepStrictEqual({ ...metadata.labels }, labels);
+    const isCurrent = ({ metadata }: EndpointSlice) =>
+      isDeepStrictEqual([{ ...metadata.labels }, { ...metadata.annotations }], [labels, annotations]);
     const difference = sliceDifference(groups, own, types, isCurrent);
     await Promise.all([
-      ...difference.create.map((group) => slices.create(newSlice(object, group, labels))),
+      ...difference.create.map((group) => slices.create(newSlice(object, group, { labels, annotations }))),
       ...difference.update.map(({ slice, endpoints: list }) =>
-        slices.update({ ...slice, metadata: { ...slice.metadata, labels }, endpoints: list }),
+        slices.update({ ...slice, metadata: { ...slice.metadata, labels, annotations }, endpoints: list }),
       ),
       ...difference.delete.map((slice) => slices.delete(slice)),
     ]);
@@ -106,8 +110,16 @@ function withoutOurs(labels: Record<string, string> = {}): Record<string, string
   return others;
 }
 
-function newSlice(object: Endpoints, group: EndpointGroup, labels: Record<string, string>) {
+/** Without what says how and when the Endpoints object itself was written. */
+function withoutWriters(annotations: Record<string, string> = {}): Record<string, string> {
+  const { [LAST_APPLIED]: _, [LAST_CHANGE]: __, ...others } = annotations;
+  return others;
+}
+
+type SliceMetadata = Record<'labels' | 'annotations', Record<string, string>>;
+
+function newSlice(object: Endpoints, group: EndpointGroup, metadata: SliceMetadata) {
   const { name, namespace } = object.metadata;
   const ownerReferences = [controllerReference(ENDPOINTS, object)];
-  return { metadata: { generateName: `${name}-`, namespace, labels, ownerReferences }, ...group };
+  return { metadata: { generateName: `${name}-`, namespace, ...metadata, ownerReferences }, ...group };
 }
