@@ -51,10 +51,10 @@ function fakeApi(t: TestContext, holder?: string) {
   const client = {
     signal: stop.signal,
     findServed: async (kinds: Kind[]) => kinds,
-    list: async ({ apiVersion, kind }: Kind) => ({
-      items: objects.filter((one) => one.kind === kind && one.apiVersion === apiVersion),
-      resourceVersion: '9',
-    }),
+    pages: async function* ({ apiVersion, kind }: Kind) {
+      const items = objects.filter((one) => one.kind === kind && one.apiVersion === apiVersion);
+      yield { items, resourceVersion: '9' };
+    },
     watch: async function* (_kind: Kind, _options: object, signal: AbortSignal) {
       await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
       yield* [];
