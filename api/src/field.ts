@@ -47,6 +47,18 @@ export class Field {
     return this.object() ? Object.keys(this.value as object) : [];
   }
 
+  /**
+   * Refuses every field of the object but these. Of what grants access none may be passed over: one in a wrong place is a
+   * restriction whose author believes it to be in force.
+   */
+  only(...names: string[]): this {
+    const isObject = typeof this.value === 'object' && this.value !== null && !Array.isArray(this.value);
+    for (const name of isObject ? Object.keys(this.value as object) : []) {
+      if (!names.includes(name)) this.get(name).refuse(`nothing but ${names.join(', ')} here`);
+    }
+    return this;
+  }
+
   /** The elements of a list; none where it is not set, a problem where it is something else. */
   items(allowed = 'a list'): Field[] {
     if (!this.isSet) return [];
@@ -110,6 +122,11 @@ export function readObject<T>(object: KubeObject, read: (root: Field) => T): T {
   const value = read(new Field('', object, problems));
   refuseIfAny(problems);
   return value;
+}
+
+/** The object's `spec`; what stands beside it, and not in it, is refused. */
+export function readSpec(root: Field): Field {
+  return root.only('apiVersion', 'kind', 'metadata', 'spec', 'status').get('spec');
 }
 
 /** @throws MeshError `INVALID_ARGUMENT` that lists every problem; nothing where there is none. */

@@ -38,7 +38,7 @@ test('knows which addresses a network holds', () => {
   assert.ok(!holds('0.0.0.0/0', 'fd00::1'));
   assert.ok(holds('fd00::/8', 'fdff::1'));
   assert.ok(holds('10.0.0.1', '10.0.0.1'));
-  for (const bad of ['10.0.0.0/33', '10.0.0.0/', '10.0.0/8', 'fd00::/129', '10.0.0.0/8/8', '']) {
+  for (const bad of ['10.0.0.0/33', '10.0.0.0/', '10.0.0/8', 'fd00::/129', '10.0.0.0/8/8', '::ffff:10.0.0.0/104', '']) {
     assert.equal(parseNetwork(bad), undefined, bad);
   }
 });

@@ -49,6 +49,8 @@ export function parseNetwork(text: string): IpNetwork | undefined {
   const address = parseIp(ip ?? '');
   if (!address || rest.length > 0) return undefined;
   const bits = address.family === 4 ? 32 : 128;
+  // A network of mapped addresses would be another one when it is written as IPv4.
+  if (address.family === 4 && !isIPv4(ip!) && length !== undefined) return undefined;
   if (length === undefined) return { address, prefixLength: bits };
   const prefixLength = /^\d{1,3}$/.test(length) ? Number(length) : Number.NaN;
   return prefixLength <= bits ? { address, prefixLength } : undefined;

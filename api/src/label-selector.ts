@@ -26,13 +26,17 @@ export function readLabelSelector(field: Field, { hasBareLabels = false } = {}):
   const bare = field.keys().filter((key) => key !== 'matchLabels' && key !== 'matchExpressions');
   if (!hasBareLabels) for (const key of bare) field.get(key).refuse('nothing but matchLabels and matchExpressions');
   const labels = field.get('matchLabels');
-  return {
-    requirements: [
-      ...labels.keys().flatMap((key) => readLabel(key, labels.get(key))),
-      ...bare.flatMap((key) => readLabel(key, field.get(key))),
-      ...field.get('matchExpressions').items().flatMap(readExpression),
-    ],
-  };
+  const expressions = field.get('matchExpressions');
+  const requirements = [
+    ...labels.keys().flatMap((key) => readLabel(key, labels.get(key))),
+    ...bare.flatMap((key) => readLabel(key, field.get(key))),
+    ...expressions.items().flatMap(readExpression),
+  ];
+  // Labels that slipped out from under their heading: without them it would mean everything.
+  for (const part of [labels, expressions]) {
+    if (requirements.length === 0 && part.value === null) part.refuse('what to select by, or no such field');
+  }
+  return { requirements };
 }
 
 function readLabel(key: string, field: Field): LabelRequirement[] {

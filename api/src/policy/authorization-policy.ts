@@ -1,7 +1,7 @@
 /**
  * AuthorizationPolicy of policy.linkerd.io: who may reach a Server, a route of one, or every Server of the namespace.
  */
-import { readObject } from '../field.ts';
+import { readObject, readSpec } from '../field.ts';
 import { AUTHORIZATION_POLICIES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
@@ -35,7 +35,7 @@ export type RequiredAuthentication = { readonly kind: (typeof AUTHENTICATIONS)[n
 export function parseAuthorizationPolicy(object: KubeObject): AuthorizationPolicy {
   return readObject(object, (root) => {
     const ref = objectRef(object, AUTHORIZATION_POLICIES);
-    const spec = root.get('spec');
+    const spec = readSpec(root).only('targetRef', 'requiredAuthenticationRefs');
     const targetField = spec.get('targetRef');
     const target = readTargetRef(targetField, TARGETS);
     if (target?.target.kind === 'Namespace' && target.name !== ref.namespace) {

@@ -1,5 +1,5 @@
 /** EgressNetwork of policy.linkerd.io: what clients may do with addresses outside the cluster. */
-import { Field, readObject } from '../field.ts';
+import { Field, readObject, readSpec } from '../field.ts';
 import { EGRESS_NETWORKS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
@@ -21,19 +21,21 @@ export function parseEgressNetwork(object: KubeObject): EgressNetwork {
 
 /**
  * As much of it as can be read, such that nothing is allowed that the whole would forbid: what says neither Allow nor Deny
- * denies, and one that denies does so everywhere outside the cluster when one of its networks cannot be read.
+ * denies; where anything of it cannot be read, one that denies does so everywhere outside the cluster, and one that allows
+ * does so in the networks alone that can be read.
  */
 export function readEgressNetwork(object: KubeObject): { network: EgressNetwork; problems: readonly string[] } {
   const problems: string[] = [];
   const network = readFields(object)(new Field('', object, problems));
-  const isEverywhere = problems.length > 0 && network.trafficPolicy === 'Deny';
-  return { network: isEverywhere ? { ...network, networks: undefined } : network, problems };
+  if (problems.length === 0) return { network, problems };
+  const networks = network.trafficPolicy === 'Deny' ? undefined : (network.networks ?? []);
+  return { network: { ...network, networks }, problems };
 }
 
 const readFields =
   (object: KubeObject) =>
   (root: Field): EgressNetwork => {
-    const spec = root.get('spec');
+    const spec = readSpec(root).only('trafficPolicy', 'networks');
     const policy = spec.get('trafficPolicy');
     const trafficPolicy =
       policy.oneOf(['Allow', 'Deny']) ?? (policy.isSet ? undefined : policy.refuse('Allow or Deny'));

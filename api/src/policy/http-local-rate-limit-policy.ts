@@ -1,5 +1,5 @@
 /** HTTPLocalRateLimitPolicy of policy.linkerd.io: how many requests per second each proxy lets in on a Server. */
-import { type Field, readObject } from '../field.ts';
+import { type Field, readObject, readSpec } from '../field.ts';
 import { HTTP_LOCAL_RATE_LIMIT_POLICIES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
@@ -31,7 +31,7 @@ const SERVICE_ACCOUNT = { group: '', kind: 'ServiceAccount' } as const;
 export function parseHTTPLocalRateLimitPolicy(object: KubeObject): HTTPLocalRateLimitPolicy {
   return readObject(object, (root) => {
     const ref = objectRef(object, HTTP_LOCAL_RATE_LIMIT_POLICIES);
-    const spec = root.get('spec');
+    const spec = readSpec(root).only('targetRef', 'total', 'identity', 'overrides');
     const target = readTargetRef(spec.get('targetRef'), [SERVER]);
     const total = readLimit(spec.get('total'), REQUESTS_PER_SECOND_MAX);
     const max = total ?? REQUESTS_PER_SECOND_MAX;
@@ -47,7 +47,8 @@ export function parseHTTPLocalRateLimitPolicy(object: KubeObject): HTTPLocalRate
 }
 
 function readLimit(field: Field, max: number): number | undefined {
-  return field.object() ? readRequestsPerSecond(field, max) : undefined;
+  if (field.value === null) field.refuse('a limit, or no such field');
+  return field.only('requestsPerSecond').object() ? readRequestsPerSecond(field, max) : undefined;
 }
 
 function readRequestsPerSecond(field: Field, max: number): number | undefined {
@@ -57,7 +58,7 @@ function readRequestsPerSecond(field: Field, max: number): number | undefined {
 }
 
 function readOverride(field: Field, max: number, namespace: string): RateLimitOverride {
-  const refs = field.get('clientRefs');
+  const refs = field.only('requestsPerSecond', 'clientRefs').get('clientRefs');
   if (!refs.isSet) refs.refuse('a list of ServiceAccounts');
   return {
     requestsPerSecond: readRequestsPerSecond(field, max) ?? 1,

@@ -1,5 +1,5 @@
 /** MeshTLSAuthentication of policy.linkerd.io: clients by the identity that mutual TLS proves. */
-import { type Field, readObject } from '../field.ts';
+import { type Field, readObject, readSpec } from '../field.ts';
 import { MESH_TLS_AUTHENTICATIONS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
@@ -22,7 +22,7 @@ const NAMESPACE = { group: '', kind: 'Namespace' } as const;
 export function parseMeshTLSAuthentication(object: KubeObject): MeshTLSAuthentication {
   return readObject(object, (root) => {
     const ref = objectRef(object, MESH_TLS_AUTHENTICATIONS);
-    const spec = root.get('spec');
+    const spec = readSpec(root).only('identities', 'identityRefs');
     const identities = spec.get('identities');
     const refs = spec.get('identityRefs');
     if (identities.isSet === refs.isSet) {

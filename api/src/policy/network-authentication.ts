@@ -1,5 +1,5 @@
 /** NetworkAuthentication of policy.linkerd.io: clients by their address. */
-import { readObject } from '../field.ts';
+import { readObject, readSpec } from '../field.ts';
 import { NETWORK_AUTHENTICATIONS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
@@ -14,7 +14,7 @@ export interface NetworkAuthentication {
 /** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
 export function parseNetworkAuthentication(object: KubeObject): NetworkAuthentication {
   return readObject(object, (root) => {
-    const field = root.get('spec').get('networks');
+    const field = readSpec(root).only('networks').get('networks');
     if (!field.isSet || (Array.isArray(field.value) && field.value.length === 0)) field.refuse('at least one network');
     return { ref: objectRef(object, NETWORK_AUTHENTICATIONS), networks: readNetworks(field) };
   });

@@ -7,15 +7,20 @@ export interface NetworkMatch {
   readonly except: readonly IpNetwork[];
 }
 
+const FIELDS = ['cidr', 'except'];
 const NETWORK = 'an address or a network such as 10.0.0.0/8';
 
 /** The elements of a list of networks; one with any part that cannot be read is left out and refused. */
 export function readNetworks(field: Field): NetworkMatch[] {
   return field.items(`a list of networks`).flatMap((item) => {
+    const isWhole = item
+      .only(...FIELDS)
+      .keys()
+      .every((key) => FIELDS.includes(key));
     const network = readNetwork(item.get('cidr'));
     const exceptions = item.get('except').items('a list of networks');
     const except = exceptions.map((exception) => readException(exception, network));
-    return network && except.every((each) => each !== undefined) ? [{ network, except }] : [];
+    return isWhole && network && except.every((each) => each !== undefined) ? [{ network, except }] : [];
   });
 }
 

@@ -3,7 +3,7 @@
  * Linkerd's schema `spec.client.serviceAccounts` may stand beside `meshTLS`, which may be null: it means what the same
  * list means under `meshTLS`, mutual TLS as one of these accounts. Labels may stand right in `spec.server.selector`.
  */
-import { type Field, readObject } from '../field.ts';
+import { type Field, readObject, readSpec } from '../field.ts';
 import { SERVER_AUTHORIZATIONS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type LabelSelector, readLabelSelector } from '../label-selector.ts';
@@ -41,8 +41,8 @@ const NO_IDENTITIES =
 export function parseServerAuthorization(object: KubeObject): ServerAuthorization {
   return readObject(object, (root) => {
     const ref = objectRef(object, SERVER_AUTHORIZATIONS);
-    const spec = root.get('spec');
-    const client = spec.get('client');
+    const spec = readSpec(root).only('server', 'client');
+    const client = spec.get('client').only('networks', 'unauthenticated', 'meshTLS', 'serviceAccounts');
     if (!client.object('who may speak to the server') && !client.isSet) client.refuse('who may speak to the server');
     return {
       ref,
@@ -54,6 +54,7 @@ export function parseServerAuthorization(object: KubeObject): ServerAuthorizatio
 }
 
 function readServer(field: Field): ServerAuthorization['server'] {
+  field.only('name', 'selector');
   const name = field.get('name');
   const selector = field.get('selector');
   if (name.isSet === selector.isSet) (name.isSet ? selector : field).refuse('one of name and selector');
@@ -62,7 +63,7 @@ function readServer(field: Field): ServerAuthorization['server'] {
 }
 
 function readClients(client: Field, namespace: string): ServerClients {
-  const meshTls = client.get('meshTLS');
+  const meshTls = client.get('meshTLS').only('unauthenticatedTLS', 'identities', 'serviceAccounts');
   const beside = client.get('serviceAccounts');
   const isUnauthenticated = client.get('unauthenticated').boolean() ?? false;
   if (isUnauthenticated && meshTls.isSet) meshTls.refuse('nothing where unauthenticated is true');
@@ -85,6 +86,6 @@ function readClients(client: Field, namespace: string): ServerClients {
 }
 
 function readServiceAccount(field: Field, namespace: string): NamespacedName {
-  const name = field.get('name').requiredText('the name of a ServiceAccount');
+  const name = field.only('name', 'namespace').get('name').requiredText('the name of a ServiceAccount');
   return { namespace: field.get('namespace').text('the name of a namespace') ?? namespace, name };
 }

@@ -1,5 +1,5 @@
 /** Server of policy.linkerd.io, v1alpha1 to v1beta3: a port of the workloads that a selector means, closed by default. */
-import { type Field, readObject } from '../field.ts';
+import { type Field, readObject, readSpec } from '../field.ts';
 import { SERVERS } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
 import { type LabelSelector, type Labels, readLabelSelector } from '../label-selector.ts';
@@ -44,13 +44,15 @@ const PROTOCOLS = {
 } as const satisfies Record<string, ServerProtocol>;
 const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as (keyof typeof PROTOCOLS)[];
 
+/** Of its spec, in all versions. */
+export const SERVER_FIELDS = ['podSelector', 'externalWorkloadSelector', 'port', 'proxyProtocol', 'accessPolicy'];
 const PORT = "1 to 65535 or a port's name";
 const ONE_SELECTOR = 'one of podSelector and externalWorkloadSelector';
 
 /** @throws MeshError `INVALID_ARGUMENT` that lists every problem. */
 export function parseServer(object: KubeObject): Server {
   return readObject(object, (root) => {
-    const spec = root.get('spec');
+    const spec = readSpec(root).only(...SERVER_FIELDS);
     return {
       ref: objectRef(object, SERVERS),
       labels: object.metadata.labels ?? {},

@@ -21,7 +21,8 @@ export function readTargetRef<T extends RefKind>(
   allowed: readonly T[],
 ): { target: T; name: string; namespace: string | undefined } | undefined {
   const names = `a reference to one of ${allowed.map(kindText).join(', ')}`;
-  if (!field.object(names)) return field.isSet ? undefined : field.refuse(names);
+  if (!field.only('group', 'kind', 'name', 'namespace').object(names))
+    return field.isSet ? undefined : field.refuse(names);
   const kind = field.get('kind').requiredText(allowed.map((each) => each.kind).join(', '));
   const group = canonicalGroup(field.get('group').value ?? '');
   const name = field.get('name').requiredText('the name of an object');

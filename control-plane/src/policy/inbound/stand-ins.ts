@@ -11,7 +11,7 @@ import {
   type HTTPLocalRateLimitPolicy,
   parseHTTPLocalRateLimitPolicy,
 } from '@tulle/api/policy/http-local-rate-limit-policy.ts';
-import { type AccessPolicy, parseServer, type ServerProtocol } from '@tulle/api/policy/server.ts';
+import { type AccessPolicy, parseServer, SERVER_FIELDS, type ServerProtocol } from '@tulle/api/policy/server.ts';
 import type { WorkloadRefKind } from './workload.ts';
 
 export interface StoredServer {
@@ -57,13 +57,19 @@ function serverStandIn(object: KubeObject, refused: string): StoredServer {
     labels: {},
     workloads: {
       kinds: isOne ? [kind] : ['Pod', 'ExternalWorkload'],
-      selector: isOne ? readLabelSelector(pods.isSet ? pods : external) : { requirements: [] },
+      selector: isOne ? selectorOf(pods.isSet ? pods : external) : { requirements: [] },
     },
     port: portOf(spec.get('port').value),
     protocol: 'detect',
     accessPolicy: 'deny',
     refused,
   };
+}
+
+/** What can be read of it; a field of the spec that slipped in is no label. */
+function selectorOf(field: Field): LabelSelector {
+  const { requirements } = readLabelSelector(field);
+  return { requirements: requirements.filter(({ key }) => !SERVER_FIELDS.includes(key)) };
 }
 
 function portOf(value: unknown): StoredServer['port'] {
