@@ -6,6 +6,7 @@ import {
   agentOf,
   apply,
   deployPeers,
+  inForce,
   installMesh,
   openCluster,
   remove,
@@ -41,12 +42,6 @@ before(async () => {
 
 after(() => cluster?.[Symbol.asyncDispose]());
 
-/** Applies objects for the time of a test. */
-async function inForce(objects: Record<string, any>[]): Promise<AsyncDisposable> {
-  await apply(cluster, objects);
-  return { [Symbol.asyncDispose]: () => remove(cluster, objects) };
-}
-
 const status = async (caller: keyof typeof callers, method = 'GET'): Promise<number> =>
   (await callers[caller].run('http', { url: HTTP, method })).status;
 
@@ -74,7 +69,7 @@ test('without a policy everyone gets in', async () => {
 
 test('a ServiceAccount beside meshTLS means mutual TLS as that ServiceAccount', async () => {
   const [server, authorization] = exampleOf('access-policy.md', 'server') as [any, any];
-  await using _ = await inForce([server, authorization]);
+  await using _ = await inForce(cluster, [server, authorization]);
   await grpc([0, 7, 7]);
   for (const shape of ['clientStream', 'serverStream', 'bidiStream']) assert.equal(await code('web', shape), 0, shape);
   const kind = { apiVersion: authorization.apiVersion, kind: authorization.kind, plural: 'serverauthorizations' };
@@ -87,9 +82,9 @@ test('a ServiceAccount beside meshTLS means mutual TLS as that ServiceAccount', 
 test('the same under meshTLS, and nobody once the authorization is gone', async () => {
   const [server, authorization] = exampleOf('access-policy.md', 'server') as [any, any];
   authorization.spec.client = { meshTLS: { serviceAccounts: [{ name: 'web' }] } };
-  await using _ = await inForce([server]);
+  await using _ = await inForce(cluster, [server]);
   {
-    await using _authorization = await inForce([authorization]);
+    await using _authorization = await inForce(cluster, [authorization]);
     await grpc([0, 7, 7]);
   }
   await grpc([7, 7, 7]);
@@ -105,7 +100,7 @@ test('a Server without authorizations lets in whom its access policy says', asyn
     'cluster-authenticated': [200, 200, 403],
     audit: [200, 200, 200],
   };
-  await using _ = await inForce([server]);
+  await using _ = await inForce(cluster, [server]);
   for (const [accessPolicy, answers] of Object.entries(expected)) {
     await apply(cluster, [{ ...server, spec: { ...server.spec, accessPolicy } }]);
     await http(answers);
@@ -116,14 +111,14 @@ test('a Server without authorizations lets in whom its access policy says', asyn
 });
 
 test('an AuthorizationPolicy lets in who has all authentications', async () => {
-  await using _ = await inForce(exampleOf('access-policy.md', 'authorization-policy'));
+  await using _ = await inForce(cluster, exampleOf('access-policy.md', 'authorization-policy'));
   await http([200, 403, 403]);
-  await using _networks = await inForce(exampleOf('access-policy.md', 'networks'));
+  await using _networks = await inForce(cluster, exampleOf('access-policy.md', 'networks'));
   await http([403, 403, 403]);
 });
 
 test('routes have authorizations of their own, and what none takes is not found', async () => {
-  await using _ = await inForce([
+  await using _ = await inForce(cluster, [
     ...exampleOf('access-policy.md', 'authorization-policy'),
     ...exampleOf('access-policy.md', 'routes'),
   ]);
@@ -140,7 +135,7 @@ test('a connection that is open is cut when the policy changes', async () => {
     spec: { podSelector: {}, port: PORTS.echo, proxyProtocol: 'opaque', accessPolicy: 'all-authenticated' },
   };
   const hold = () => callers.bot.run('tcp', { host: 'emoji', port: PORTS.echo, send: 'x', readBytes: 2 });
-  await using _ = await inForce([server]);
+  await using _ = await inForce(cluster, [server]);
   await until(
     'the port asks for an identity',
     () =>
@@ -161,7 +156,7 @@ test('a connection that is open is cut when the policy changes', async () => {
 });
 
 test('a rate limit holds for each identity, and overrides for whom they name', async () => {
-  await using _ = await inForce(exampleOf('rate-limiting.md', 'rate-limit'));
+  await using _ = await inForce(cluster, exampleOf('rate-limiting.md', 'rate-limit'));
   const burst = async (caller: keyof typeof callers) => {
     const answers = await Promise.all(Array.from({ length: 30 }, () => status(caller)));
     return answers.filter((answer) => answer === 429).length;
@@ -177,7 +172,7 @@ test('changes of policies drop no request that stays permitted', async () => {
   const [server, authentication, authorization] = policies;
   const [legacyServer, legacy] = exampleOf('access-policy.md', 'server');
   // Each state lets web in on both ports: what lets it in next comes before what let it in goes.
-  await using _ = await inForce([authentication]);
+  await using _ = await inForce(cluster, [authentication]);
   const reports = await underLoad(cluster, { namespace: NAMESPACE, agent: 'web', server: 'emoji' }, async () => {
     const open = { ...server, spec: { ...server.spec, accessPolicy: 'all-authenticated' } };
     for (let round = 0; round < 6; round++) {

@@ -8,10 +8,10 @@ import {
   apply,
   deployPeers,
   enterNetwork,
+  inForce,
   installMesh,
   openCluster,
   podsOf,
-  remove,
   type TestCluster,
   tulle,
   until,
@@ -43,11 +43,6 @@ before(async () => {
 
 after(() => cluster?.[Symbol.asyncDispose]());
 
-async function inForce(objects: Record<string, any>[]): Promise<AsyncDisposable> {
-  await apply(cluster, objects);
-  return { [Symbol.asyncDispose]: () => remove(cluster, objects) };
-}
-
 interface Answer {
   status: number;
   headers: Record<string, string>;
@@ -71,7 +66,7 @@ async function shareOf(name: string, seconds: number): Promise<number> {
 }
 
 test('requests are split by weight', async () => {
-  await using _ = await inForce(exampleOf('traffic-splitting.md', 'split'));
+  await using _ = await inForce(cluster, exampleOf('traffic-splitting.md', 'split'));
   await until('the split is in force', async () => (await shareOf('emoji-next', 1)) > 0, IN_FORCE_MS);
   const share = await shareOf('emoji-next', 10);
   // 2,000 requests at a tenth: six standard deviations are 4 in a hundred.
@@ -79,7 +74,7 @@ test('requests are split by weight', async () => {
 });
 
 test('requests go by header and by query', async () => {
-  await using _ = await inForce(exampleOf('traffic-splitting.md', 'headers'));
+  await using _ = await inForce(cluster, exampleOf('traffic-splitting.md', 'headers'));
   await until(
     'the header decides',
     async () => (await get('/', { 'x-tester': 'yes' })).from === 'emoji-next',
@@ -109,7 +104,7 @@ test('a route in the namespace of the client holds for its clients alone', async
       ],
     },
   };
-  await using _ = await inForce([route]);
+  await using _ = await inForce(cluster, [route]);
   const elsewhere = await agentOf(cluster, other, 'web');
   const url = `http://emoji.${NAMESPACE}:${PORTS.http}/`;
   const by = async (agent: Agent) => (await agent.run('http', { url })).headers['x-by'];
@@ -118,7 +113,7 @@ test('a route in the namespace of the client holds for its clients alone', async
 });
 
 test('filters rewrite, redirect and change headers', async () => {
-  await using _ = await inForce(exampleOf('traffic-splitting.md', 'filters'));
+  await using _ = await inForce(cluster, exampleOf('traffic-splitting.md', 'filters'));
   await until(
     'the filters are in force',
     async () => (await get('/old/a')).headers['x-rewritten'] === 'yes',
@@ -136,7 +131,7 @@ test('filters rewrite, redirect and change headers', async () => {
 });
 
 test('a mirror gets a copy, and its answer goes nowhere', async () => {
-  await using _ = await inForce(exampleOf('traffic-splitting.md', 'mirror'));
+  await using _ = await inForce(cluster, exampleOf('traffic-splitting.md', 'mirror'));
   const next = `http://emoji-next:${PORTS.http}`;
   const seen = async (path: string) => (await get(`/?seen=${path}`, {}, next)).echo.seen;
   await until(
@@ -156,7 +151,7 @@ test('a session stays with the endpoint that answered first', async () => {
     { ...peerManifests({ name: 'emoji', namespace: NAMESPACE, role: 'server', replicas: 3 })[1] } as any,
   ]);
   await untilDeploymentReady(cluster, NAMESPACE, 'emoji');
-  await using _ = await inForce(exampleOf('traffic-splitting.md', 'session'));
+  await using _ = await inForce(cluster, exampleOf('traffic-splitting.md', 'session'));
   await until('sessions are in force', async () => 'emoji-session' in (await get('/')).headers, IN_FORCE_MS);
   const first = await get('/');
   const token = first.headers['emoji-session'] ?? '';
@@ -171,7 +166,7 @@ test('a session stays with the endpoint that answered first', async () => {
 test('failed requests are sent again, and slow ones given up', async () => {
   const key = () => Math.random().toString(36).slice(2);
   assert.equal((await get(`/?fail=1&key=${key()}`)).status, 500);
-  await using _ = await inForce(exampleOf('retries-and-timeouts.md', 'retries'));
+  await using _ = await inForce(cluster, exampleOf('retries-and-timeouts.md', 'retries'));
   await until('retries are in force', async () => (await get(`/?fail=1&key=${key()}`)).status === 200, IN_FORCE_MS);
   const third = await get(`/?fail=2&key=${key()}`);
   assert.deepEqual([third.status, third.echo.attempt], [200, 3]);
@@ -197,7 +192,7 @@ test('routes of a GRPCRoute go by method', async () => {
       ],
     },
   };
-  await using _ = await inForce([route]);
+  await using _ = await inForce(cluster, [route]);
   const from = async (shape: string) => {
     const { answers } = await web.run('grpc', { origin: `http://emoji:${PORTS.grpc}`, shape });
     return answers[0].pod.replace(/-[^-]+-[^-]+$/, '');
@@ -207,7 +202,7 @@ test('routes of a GRPCRoute go by method', async () => {
 });
 
 test('an ingress controller names the Service that its requests are for', async () => {
-  await using _ = await inForce([
+  await using _ = await inForce(cluster, [
     ...exampleOf('ingress.md', 'ingress'),
     ...exampleOf('traffic-splitting.md', 'headers'),
   ]);
@@ -237,7 +232,7 @@ test('what leaves the cluster is what the EgressNetwork allows', {
   const outside = async (path: string, host = 'allowed.example') =>
     (await get(path, { host }, `http://${OUTSIDE}:${OUTSIDE_PORT}`)).status;
   assert.equal(await outside('/private'), 200);
-  await using _ = await inForce(exampleOf('egress.md', 'egress'));
+  await using _ = await inForce(cluster, exampleOf('egress.md', 'egress'));
   await until('egress is denied', async () => (await outside('/private')) === 403, IN_FORCE_MS);
   assert.equal(await outside('/public/x'), 200);
   assert.equal(await outside('/public/x', 'other.example'), 403);
@@ -265,7 +260,7 @@ async function startOutside(): Promise<AsyncDisposable> {
 
 test('a service profile names routes, retries them and splits', async () => {
   {
-    await using _ = await inForce(exampleOf('service-profiles.md', 'profile'));
+    await using _ = await inForce(cluster, exampleOf('service-profiles.md', 'profile'));
     const key = () => Math.random().toString(36).slice(2);
     await until(
       'its retries are in force',
@@ -277,7 +272,7 @@ test('a service profile names routes, retries them and splits', async () => {
     const metrics = await tulle(cluster, 'diagnostics', 'proxy-metrics', '-n', NAMESPACE, 'deploy/web');
     assert.match(metrics, /^route_response_total\{[^}]*rt_route="GET \/list"/m);
   }
-  await using _ = await inForce(exampleOf('service-profiles.md', 'overrides'));
+  await using _ = await inForce(cluster, exampleOf('service-profiles.md', 'overrides'));
   await until('the split is in force', async () => (await shareOf('emoji-next', 1)) > 0, IN_FORCE_MS);
   const share = await shareOf('emoji-next', 10);
   assert.ok(Math.abs(share - 0.5) < 0.1, `emoji-next got ${(share * 100).toFixed(1)} %`);

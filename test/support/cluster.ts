@@ -116,6 +116,12 @@ export async function remove(cluster: TestCluster, objects: Record<string, any>[
   }
 }
 
+/** Applies objects for as long as the result is not disposed of. */
+export async function inForce(cluster: TestCluster, objects: Record<string, any>[]): Promise<AsyncDisposable> {
+  await apply(cluster, objects);
+  return { [Symbol.asyncDispose]: () => remove(cluster, objects) };
+}
+
 /** Applies a namespace and peers in it, and waits until all of them are ready. */
 export async function deployPeers(
   cluster: TestCluster,
