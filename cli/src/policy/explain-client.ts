@@ -175,7 +175,7 @@ function profileMatches(match: RequestMatch, request: ExplainedRequest): boolean
 function backendFacts(
   backend: EvaluatedBackend,
   route: Source | undefined,
-  parent: { namespace: string; name: string },
+  parent: Pick<PolicyParent, 'kind' | 'namespace' | 'name'>,
 ): Fact[] {
   const { target, share, field, failure, filters, mirrors } = backend;
   const from = field && route ? sourceOrigin(route, field) : undefined;
@@ -201,15 +201,15 @@ function backendFacts(
       value: `to ${one.namespace}/${one.name}:${one.port} (Tulle's proxy only)`,
       ...filterFrom,
     });
-  if (target.kind === 'service') facts.push(...balancingFacts(target));
+  if (target.kind === 'service') facts.push(...balancingFacts(target, parent));
   return facts;
 }
 
-function balancingFacts(target: {
-  namespace: string;
-  name: string;
-  traffic: Pick<TrafficSettings, 'penalty' | 'hash'>;
-}): Fact[] {
+/** By what requests of one session are told is the backend's to say, what counts as slow the parent's. */
+function balancingFacts(
+  target: { namespace: string; name: string; traffic: Pick<TrafficSettings, 'penalty' | 'hash'> },
+  parent: Pick<PolicyParent, 'kind' | 'namespace' | 'name'>,
+): Fact[] {
   const object = objectText({ kind: 'Service', ...target });
   const { hash, penalty } = target.traffic;
   const facts: Fact[] = [];
@@ -227,7 +227,7 @@ function balancingFacts(target: {
     facts.push({
       label: 'balancing',
       value,
-      from: { object, field: 'metadata.annotations[balancer.alpha.linkerd.io/penalize-failures]' },
+      from: { object: objectText(parent), field: 'metadata.annotations[balancer.alpha.linkerd.io/penalize-failures]' },
     });
   }
   return facts;
@@ -291,7 +291,7 @@ function protocolOrigin(view: ClusterView, parent: PolicyParent): Origin {
   const object = objectText(parent);
   const annotation = 'metadata.annotations[config.linkerd.io/opaque-ports]';
   if (kind === 'EgressNetwork') {
-    const isOpaque = view.routes.egressNetwork(`${namespace}/${name}`)?.opaquePorts.has(port);
+    const isOpaque = view.routes.egressNetwork(`${namespace}/${name}`)?.opaquePorts?.has(port);
     return isOpaque ? { object, field: annotation } : { object: 'default' };
   }
   const service = view.workloads.service(`${namespace}/${name}`);

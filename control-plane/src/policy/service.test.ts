@@ -91,7 +91,7 @@ test('balances over the endpoints of a service', async (t) => {
     protocol: {
       detect: {
         timeout: '10s',
-        opaque: { routes: [{ metadata: { default: 'opaque' }, rules: [{ backends }] }] },
+        opaque: { routes: [{ metadata: { default: 'opaq' }, rules: [{ backends }] }] },
         http1: http,
         http2: http,
       },
@@ -199,6 +199,16 @@ test('answers what is nothing with the status that makes proxies fall back or gi
   await assert.rejects(get(unknown), codeOf(Code.NotFound));
   await assert.rejects(get({ case: 'authority', value: 'gone.app.svc.cluster.local' }), codeOf(Code.NotFound));
   await assert.rejects(get({ case: 'authority', value: 'example.com' }), codeOf(Code.NotFound));
+  await assert.rejects(get({ case: 'authority', value: 'web-0.web.app.svc.cluster.local:80' }), codeOf(Code.NotFound));
+  for (const value of [
+    'web.app.svc.cluster.local:80',
+    'WEB.app.svc.cluster.local.:80',
+    'web.app.svc',
+    'web.app.svc.:80',
+  ]) {
+    const { metadata } = await get({ case: 'authority', value });
+    assert.equal(metadata?.kind.case === 'resource' && metadata.kind.value.name, 'web', value);
+  }
   await assert.rejects(get({ case: undefined }), codeOf(Code.InvalidArgument));
   await assert.rejects(get({ case: 'addr', value: { port: 80 } }), codeOf(Code.InvalidArgument));
   await assert.rejects(get(unknown, 'nonsense'), codeOf(Code.InvalidArgument));

@@ -2,6 +2,8 @@
 import type { ObjectRef } from '@tulle/api/object-ref.ts';
 import type { HttpFilter } from '@tulle/api/routes/http-filter.ts';
 import { type BackendRef, isEgressNetwork, isService, type TargetRef } from '@tulle/api/routes/route.ts';
+import type { Service } from '../../workloads/service.ts';
+import type { TrafficSettings } from '../../workloads/traffic-annotations.ts';
 import type { WorkloadIndex } from '../../workloads/workload-index.ts';
 import type { OutboundIndex } from './outbound-index.ts';
 import type {
@@ -21,6 +23,8 @@ export interface BackendContext {
   parent: PolicyParent;
   /** Where the client was going, where it asked by address. */
   address?: Address;
+  /** Of the parent, for every balancer of its requests; connections have none. */
+  penalty?: TrafficSettings['penalty'];
   /** Takes what the answer depends on. */
   topics: TopicSet;
 }
@@ -61,8 +65,7 @@ export function parentBackend(context: BackendContext): RequestBackend {
   const { parent, address, workloads } = context;
   const { namespace, name, port } = parent;
   const service = parent.kind === 'Service' ? workloads.service(`${namespace}/${name}`) : undefined;
-  if (service)
-    return { target: { kind: 'service', namespace, name, port, traffic: service.traffic }, weight: 1, ...NO_FILTERS };
+  if (service) return { target: balanced(context, service, port), weight: 1, ...NO_FILTERS };
   if (parent.kind === 'EgressNetwork' && address) {
     return { target: { kind: 'egress-network', namespace, name, port, address }, weight: 1, ...NO_FILTERS };
   }
@@ -93,12 +96,17 @@ function resolveTarget(
   return refuse(ref, `unsupported backend type ${ref.group || 'core'} ${ref.kind || '<empty>'}`, false);
 }
 
-function serviceTarget({ workloads, topics }: BackendContext, ref: TargetRef, port: number) {
+function serviceTarget(context: BackendContext, ref: TargetRef, port: number) {
+  const { workloads, topics } = context;
   const { namespace, name } = ref;
   topics.addServiceSpec({ namespace, name });
   const service = workloads.service(`${namespace}/${name}`);
   if (!service) return refuse(ref, `Service not found ${name}`);
-  return { target: { kind: 'service', namespace, name, port, traffic: service.traffic } } as const;
+  return { target: balanced(context, service, port) };
+}
+
+function balanced({ penalty }: BackendContext, { namespace, name, traffic }: Service, port: number): BackendTarget {
+  return { kind: 'service', namespace, name, port, traffic: { penalty, hash: traffic.hash } };
 }
 
 /** An EgressNetwork is reached only as what the client was going to, so it must be the parent. */

@@ -6,7 +6,9 @@ import type { ConnectionPolicyRoute, ConnectionPolicyRule } from './outbound-pol
 
 export function connectionRoute(context: BackendContext, route: TlsRoute | TcpRoute): ConnectionPolicyRoute {
   const rules = route.rules.map((rule): ConnectionPolicyRule => {
-    const named = rule.backends.map((backend) => resolveBackend(context, route.ref, backend));
+    const named = rule.backends.map((backend) =>
+      resolveBackend({ ...context, penalty: undefined }, route.ref, backend),
+    );
     return {
       field: rule.field,
       backends: named.length > 0 ? named : [parentBackend(context)],

@@ -348,6 +348,27 @@ test('annotations of circuit breaking and balancing of a Service', () => {
   });
 });
 
+test('what the parent says of endpoints that refuse for load holds for the backends of its requests, and for those alone', () => {
+  const annotations = { 'balancer.alpha.linkerd.io/penalize-failures': 'true' };
+  const [plain, penal] = [clusterService('web', '10.96.0.1'), clusterService('web', '10.96.0.1', { annotations })];
+  const load = (world: OutboundWorld, ...path: (string | number)[]) => {
+    const found = at(world.wire('10.96.0.1:80'), 'protocol', ...path, 'rules', 0, 'backends');
+    const kind = Object.keys(found as object)[0]!;
+    const first = at(found, kind, 'backends', 0, 'backend');
+    return Object.keys(at(at(first, 'backend') ?? first, 'balancer') as object)[1];
+  };
+  const routed = (web: WorldObject, kind: 'http' | 'tcp', rule: object) =>
+    new OutboundWorld([web, clusterService('v1', '10.96.0.2', { annotations }), route(kind, 'r', [rule])]);
+  const http1 = ['detect', 'http1', 'routes', 0];
+  const opaque = ['opaque', 'routes', 0];
+  assert.equal(load(routed(penal, 'http', { backendRefs: [V1] }), ...http1), 'penaltyPeakEwma');
+  assert.equal(load(routed(plain, 'http', { backendRefs: [V1] }), ...http1), 'peakEwma');
+  assert.equal(load(routed(penal, 'tcp', { backendRefs: [V1] }), ...opaque), 'peakEwma');
+  assert.equal(load(new OutboundWorld([penal]), 'detect', ...opaque), 'penaltyPeakEwma');
+  const asOpaque = { annotations: { ...annotations, 'config.linkerd.io/opaque-ports': '80' } };
+  assert.equal(load(new OutboundWorld([clusterService('web', '10.96.0.1', asOpaque)]), ...opaque), 'peakEwma');
+});
+
 test('TLSRoute: names, and backends of connections', () => {
   const tls = route('tls', 'r', [{ backendRefs: [V1, { name: 'gone', port: 80 }] }], {
     hostnames: ['a.example', '*.b.example'],
@@ -431,6 +452,15 @@ test('annotations of an EgressNetwork: opaque ports, timeouts and retries', () =
     default: 'tcp-egress-deny',
   });
   assert.deepEqual(at(rule(http(world.wire('93.184.216.34:80'))), 'timeouts'), { request: '3s' });
+});
+
+test('an EgressNetwork without the annotation has the ports that are opaque by default, one with it only its own', () => {
+  const of = (annotations: Record<string, string>) => {
+    const world = new OutboundWorld([egressNetwork('outside', { trafficPolicy: 'Allow' }, { annotations })]);
+    return Object.keys(at(world.wire('93.184.216.34:3306'), 'protocol') as object);
+  };
+  assert.deepEqual(of({}), ['opaque']);
+  assert.deepEqual(of({ 'config.linkerd.io/opaque-ports': '443' }), ['detect']);
 });
 
 test('an EgressNetwork as a backend: of its own routes only', () => {

@@ -16,7 +16,7 @@ import { readTcpRoute, type TcpRoute } from '@tulle/api/routes/tcp-route.ts';
 import { readTlsRoute, type TlsRoute } from '@tulle/api/routes/tls-route.ts';
 import { OPAQUE_PORTS_ANNOTATION } from '../../workloads/mesh-names.ts';
 import { MultiMap } from '../../workloads/multi-map.ts';
-import { NO_PORTS, type PortSet, parsePortList } from '../../workloads/port-set.ts';
+import { type PortSet, parsePortList } from '../../workloads/port-set.ts';
 import { parseTrafficAnnotations, type TrafficSettings } from '../../workloads/traffic-annotations.ts';
 import type { Topic } from '../../workloads/workload-index.ts';
 import { type SplitKind, type SplitRoutes, SplitSet } from './split-set.ts';
@@ -45,7 +45,8 @@ export type Attached = AnyRoute & { readonly parent: ParentRef };
 
 export interface EgressNetworkSettings extends EgressNetwork {
   readonly traffic: TrafficSettings;
-  readonly opaquePorts: PortSet;
+  /** Undefined where the network says nothing: the mesh decides. */
+  readonly opaquePorts?: PortSet;
   /** Whether its own fields can be read; routes that name one that is not have no effect. */
   readonly isReadable: boolean;
   readonly problems: readonly string[];
@@ -282,7 +283,7 @@ function readNetworkSettings(object: KubeObject): EgressNetworkSettings {
   return {
     ...network,
     traffic,
-    opaquePorts: opaque?.ports ?? NO_PORTS,
+    opaquePorts: opaque?.ports,
     isReadable: problems.length === 0,
     problems: [...problems, ...traffic.problems, ...ofPorts],
   };

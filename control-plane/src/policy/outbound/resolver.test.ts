@@ -114,10 +114,10 @@ test('takes what a port is declared to speak for granted', () => {
   assert.deepEqual(seen(), [
     'http1: http',
     'http2: http',
-    'opaque: opaque',
-    'opaque: opaque',
+    'opaque: opaq',
+    'opaque: opaq',
     'detect: http',
-    'opaque: opaque',
+    'opaque: opaq',
     'detect: http',
   ]);
   world.set(...route('grpc', 'g', [{}], { parents }));

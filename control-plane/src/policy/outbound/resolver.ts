@@ -164,7 +164,8 @@ export class OutboundResolver {
     const choice = splits
       ? chooseSplits(splits, attached, kinds)
       : chooseRoutes(attached, { namespace, port, portName }, client.namespace, kinds);
-    const context = { workloads: this.#workloads, index: this.#index, parent, topics };
+    const penalty = declared === 'opaque' ? undefined : service.traffic.penalty;
+    const context = { workloads: this.#workloads, index: this.#index, parent, penalty, topics };
     const settings = this.#parentSettings(objectRef({ metadata: { namespace, name } }, SERVICES), service.traffic);
     const rest = splits && splits.tcp.length === 0 ? BEHIND_SPLITS : OF_SERVICES;
     return routedPolicy(context, settings, declared, choice, rest);
@@ -180,7 +181,7 @@ export class OutboundResolver {
     const { port } = address;
     topics.addEgressNetworks(namespace);
     topics.addRoutes('egress', network.ref);
-    const declared = network.opaquePorts.has(port) ? 'opaque' : 'detect';
+    const declared = (network.opaquePorts ?? this.#mesh.defaultOpaquePorts).has(port) ? 'opaque' : 'detect';
     const attached = isAccepted(network, this.#settings.clusterNetworks)
       ? this.#index.attached('egress', network.ref)
       : [];
@@ -206,7 +207,7 @@ export function isAccepted(
 }
 
 const OF_SERVICES: RestRoutes = {
-  names: { http: 'http', grpc: 'grpc', tls: 'tls', opaque: 'opaque' },
+  names: { http: 'http', grpc: 'grpc', tls: 'tls', opaque: 'opaq' },
   isForbidden: false,
   isAlways: false,
 };

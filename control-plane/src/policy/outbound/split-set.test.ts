@@ -46,7 +46,7 @@ test('shares what the group matches, and sends the rest to the Service itself', 
   assert.equal(sent(world, { headers: { 'user-agent': 'curl' } }), 'default http: web:80 100');
   const policy = world.policy('10.96.0.1:80');
   assert.ok(policy.kind === 'routed');
-  assert.deepEqual([policy.protocol, policy.opaque[0]?.source], ['detect', { kind: 'default', name: 'opaque' }]);
+  assert.deepEqual([policy.protocol, policy.opaque[0]?.source], ['detect', { kind: 'default', name: 'opaq' }]);
   world.delete(...FIREFOX);
   assert.equal(sent(world, firefox), 'default http: web:80 100');
 });
@@ -100,7 +100,7 @@ test('comes before the routes of the Service, of whichever namespace, and leaves
   ]);
   const other = world.policy('10.96.0.1:81');
   assert.ok(other.kind === 'routed' && other.protocol === 'opaque');
-  assert.deepEqual(other.opaque[0]?.source, { kind: 'default', name: 'opaque' });
+  assert.deepEqual(other.opaque[0]?.source, { kind: 'default', name: 'opaq' });
 });
 
 test('a split of all requests alone is none of the policy’s', () => {

@@ -61,6 +61,9 @@ function toTarget({ target }: TrafficSpec, clusterDomain: string): OutboundTarge
   }
   if (target.case !== 'authority') throw new MeshError('INVALID_ARGUMENT', 'outbound policy: no target');
   const authority = namedTarget(target.value, clusterDomain);
+  if (authority.kind === 'service' && authority.hostname !== undefined) {
+    throw new MeshError('NOT_FOUND', `outbound policy of ${authority.fullName}: one pod of a Service, not the Service`);
+  }
   return authority.kind === 'ip'
     ? { kind: 'ip', ip: authority.ip, port: authority.port }
     : { kind: 'service', key: authority.serviceKey, port: authority.port };
@@ -69,7 +72,8 @@ function toTarget({ target }: TrafficSpec, clusterDomain: string): OutboundTarge
 /** A name outside the cluster has no policy, which lets proxies fall back; a bad one would fail the connection. */
 function namedTarget(authority: string, clusterDomain: string) {
   try {
-    return parseAuthority(authority, clusterDomain);
+    // As proxies may write it: without the cluster's domain.
+    return parseAuthority(authority.replace(/\.svc\.?(?=:\d+$|$)/i, `.svc.${clusterDomain}`), clusterDomain);
   } catch (cause) {
     throw new MeshError('NOT_FOUND', MeshError.from(cause).message, { cause });
   }
