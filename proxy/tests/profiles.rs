@@ -11,6 +11,7 @@ use crate::{
         policy,
         proxy::Proxy,
         replica::{Behaviour, Replica, ask, ask_times, count},
+        script::{self, Reply, Service},
     },
 };
 use linkerd2_proxy_api::{
@@ -24,7 +25,7 @@ const NAME: &str = "web.test.svc.cluster.local";
 const PATH: &str = "web.test.svc.cluster.local:80";
 const OTHER: &str = "other.test.svc.cluster.local:80";
 
-struct Service {
+struct Pair {
     control: ControlPlane,
     client: Pod,
     proxy: Proxy,
@@ -34,7 +35,7 @@ struct Service {
 }
 
 /// A Service with one pod, another Service with another, and a client.
-async fn service(profile: dst::DestinationProfile) -> Service {
+async fn pair(profile: dst::DestinationProfile) -> Pair {
     let mut network = Network::new();
     let control = ControlPlane::start().await;
     let to = SERVICE.parse().unwrap();
@@ -45,7 +46,7 @@ async fn service(profile: dst::DestinationProfile) -> Service {
     control.set_endpoints(OTHER, vec![plain(other.addr)]);
     let client = network.add_pod().await;
     let proxy = Proxy::start(&client, &control, BOT, &[]).await;
-    Service { control, client, proxy, own, other, to }
+    Pair { control, client, proxy, own, other, to }
 }
 
 fn named() -> dst::DestinationProfile {
@@ -79,7 +80,7 @@ fn routes_are_counted_by_name_class_and_attempt() {
             dst::Route { response_classes: vec![class], ..route("/books", "/books.*") },
             dst::Route { is_retryable: true, ..route("/again", "/again") },
         ];
-        let service = service(dst::DestinationProfile { routes, retry_budget: budget(), ..named() }).await;
+        let service = pair(dst::DestinationProfile { routes, retry_budget: budget(), ..named() }).await;
         service.own.set_status(404);
         let answers = ask(&service.client, service.to, vec!["GET /books/1".into(), "GET /else".into()]).await;
         assert_eq!(answers.iter().map(|a| a.status).collect::<Vec<_>>(), [404, 404]);
@@ -113,7 +114,7 @@ fn routes_are_counted_by_name_class_and_attempt() {
 fn a_route_s_time_is_the_request_s_and_ends_in_504() {
     isolated!(|| async {
         let routes = vec![dst::Route { timeout: policy::ms(200), ..route("slow", "/slow") }];
-        let service = service(dst::DestinationProfile { routes, ..named() }).await;
+        let service = pair(dst::DestinationProfile { routes, ..named() }).await;
         service.own.set(Behaviour { delay: Duration::from_secs(1), ..Behaviour::default() });
         let answers = ask(&service.client, service.to, vec!["GET /slow".into(), "GET /other".into()]).await;
         assert_eq!(answers.iter().map(|a| a.status).collect::<Vec<_>>(), [504, 200]);
@@ -128,7 +129,7 @@ fn a_split_goes_by_weight_and_follows_its_changes() {
         let target =
             |authority: &str, weight| dst::WeightedDst { authority: authority.into(), weight, ..Default::default() };
         let dst_overrides = vec![target(PATH, 900), target(&format!("{}.:80", &OTHER[..OTHER.len() - 3]), 100)];
-        let mut service = service(dst::DestinationProfile { dst_overrides, ..named() }).await;
+        let mut service = pair(dst::DestinationProfile { dst_overrides, ..named() }).await;
         let answers = count(&ask_times(&service.client, service.to, 300).await);
         let other = service.other.addr.to_string();
         let n = answers.get(&other).copied().unwrap_or(0);
@@ -146,7 +147,7 @@ fn a_split_goes_by_weight_and_follows_its_changes() {
 #[test]
 fn a_profile_without_routes_or_targets_leaves_the_policy_and_one_with_them_its_breakers() {
     isolated!(|| async {
-        let mut service = service(named()).await;
+        let mut service = pair(named()).await;
         let backoff = policy::backoff(60_000, 60_000);
         let consecutive = failure_accrual::ConsecutiveFailures { max_failures: 1, backoff };
         let kind = Some(failure_accrual::Kind::ConsecutiveFailures(consecutive));
@@ -179,5 +180,53 @@ fn a_profile_without_routes_or_targets_leaves_the_policy_and_one_with_them_its_b
             service.proxy.wait_for("a failure", failed).await;
             failures += 1;
         }
+    });
+}
+
+#[test]
+fn a_class_decides_on_grpc_before_its_code_does() {
+    isolated!(|| async {
+        let mut service = Service::start(policy::balanced(PATH)).await;
+        let app = service.add_one().await;
+        let class = |min, max, is_failure| dst::ResponseClass {
+            condition: Some(dst::ResponseMatch {
+                r#match: Some(response_match::Match::Status(dst::HttpStatusRange { min, max })),
+            }),
+            is_failure,
+        };
+        let retried =
+            |name, regex, response_classes| dst::Route { is_retryable: true, response_classes, ..route(name, regex) };
+        let routes = vec![
+            retried("fine", "/a.Fine/.*", vec![class(200, 299, false)]),
+            retried("bad", "/a.Bad/.*", vec![class(200, 200, true)]),
+            retried("other", "/a.Other/.*", vec![class(500, 599, false)]),
+            retried("none", "/a.None/.*", vec![]),
+        ];
+        let profile = dst::DestinationProfile { routes, retry_budget: budget(), ..named() };
+        service.control.set_profile(script::SERVICE, profile);
+        let counted = async |service: &Service, labels: &[&str]| service.count("route_response_total", labels).await;
+
+        // A class that takes it for a success: nothing is sent again, whatever the code in head or trailers.
+        for reply in [Reply::trailers_only("14"), Reply::grpc(&[], "14")] {
+            app.set([reply, Reply::grpc(&[], "0")]);
+            assert_eq!(service.call("/a.Fine/Call").await.grpc_status(), "14");
+            assert_eq!(app.take_seen().len(), 1);
+        }
+        let labels = ["rt_route=\"fine\"", "classification=\"success\"", "grpc_status=\"\""];
+        assert_eq!(counted(&service, &labels).await, 2.0);
+        // One that takes it for a failure: the next response has another status, which no class knows.
+        app.set([Reply::grpc(&[], "0"), Reply { status: 201, ..Reply::grpc(&[], "0") }]);
+        assert_eq!(service.call("/a.Bad/Call").await.status, 201);
+        assert_eq!(app.take_seen().len(), 2);
+        let actual = ["rt_route=\"bad\"", "classification=\"failure\"", "status_code=\"200\""];
+        assert_eq!(service.count("route_actual_response_total", &actual).await, 1.0);
+        // Where no class speaks, the code does.
+        for path in ["/a.Other/Call", "/a.None/Call"] {
+            app.set([Reply::trailers_only("14"), Reply::grpc(&[], "13"), Reply::grpc(&[(0, "hi")], "0")]);
+            let answer = service.call(path).await;
+            assert_eq!((answer.grpc_status(), app.take_seen().len()), ("0", 3), "{path}");
+        }
+        let labels = ["rt_route=\"other\"", "classification=\"failure\"", "grpc_status=\"14\""];
+        assert_eq!(service.count("route_actual_response_total", &labels).await, 1.0);
     });
 }

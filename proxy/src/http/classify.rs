@@ -1,13 +1,13 @@
-//! Success or failure of a response: by status for HTTP, by `grpc-status` (in headers or trailers) for gRPC.
+//! Success or failure of a response: by the first class of its ServiceProfile's route that its status is in; where there
+//! is none, by status for HTTP and by `grpc-status` (in headers or trailers) for gRPC.
 
 use crate::{balance::Outcome, control::model::profile::ProfileRoute};
 use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     pub is_success: bool,
-    /// Present for gRPC responses; 2 (unknown) when the server said none.
+    /// Present for gRPC responses whose code decides; 2 (unknown) when the server said none.
     pub grpc_status: Option<u16>,
     /// The stream broke.
     pub is_error: bool,
@@ -24,7 +24,8 @@ const RESOURCE_EXHAUSTED: u16 = 8;
 pub struct Classifier {
     status: StatusCode,
     is_grpc: bool,
-    profile: Option<Arc<ProfileRoute>>,
+    /// Whether it is a failure, where a profile's class says so.
+    by_profile: Option<bool>,
 }
 
 pub fn is_grpc(headers: &HeaderMap) -> bool {
@@ -36,18 +37,27 @@ pub fn grpc_status(headers: &HeaderMap) -> Option<u16> {
 }
 
 impl Classifier {
-    pub fn new(is_grpc: bool, status: StatusCode, profile: Option<Arc<ProfileRoute>>) -> Self {
-        Self { status, is_grpc, profile }
+    pub fn new(is_grpc: bool, status: StatusCode, profile: Option<&ProfileRoute>) -> Self {
+        Self { status, is_grpc, by_profile: profile.and_then(|profile| profile.classify(status)) }
+    }
+
+    /// Whether the class is known by the head alone, whatever code follows: a profile says so.
+    pub fn is_decided(&self) -> bool {
+        self.by_profile.is_some()
+    }
+
+    /// Whether the class is known only when a `grpc-status` is.
+    fn goes_by_code(&self) -> bool {
+        self.is_grpc && self.status.is_success() && self.by_profile.is_none()
     }
 
     /// The class at the response's end; `code` is the `grpc-status` that was found.
     pub fn end(&self, code: Option<u16>) -> Class {
-        if self.is_grpc && self.status.is_success() {
+        if self.goes_by_code() {
             let is_success = code.is_none_or(|code| !GRPC_FAILURES.contains(&code));
             return Class { is_success, grpc_status: Some(code.unwrap_or(UNKNOWN)), is_error: false };
         }
-        let by_profile = self.profile.as_ref().and_then(|p| p.classify(self.status));
-        let is_failure = by_profile.unwrap_or(self.status.is_server_error());
+        let is_failure = self.by_profile.unwrap_or(self.status.is_server_error());
         Class { is_success: !is_failure, grpc_status: None, is_error: false }
     }
 
@@ -64,7 +74,7 @@ impl Classifier {
 
     /// What is known of that when the headers are there: not much of a gRPC response before its trailers.
     pub fn early_outcome(&self, code: Option<u16>) -> Option<Outcome> {
-        match self.is_grpc && self.status.is_success() && code.is_none() {
+        match self.goes_by_code() && code.is_none() {
             true => None,
             false => Some(self.outcome(self.end(code))),
         }
@@ -97,6 +107,25 @@ mod tests {
         assert_eq!(grpc.end(None), Class { is_success: true, grpc_status: Some(2), is_error: false });
         assert!(!Classifier::new(false, StatusCode::BAD_GATEWAY, None).end(None).is_success);
         assert!(Classifier::new(false, StatusCode::NOT_FOUND, None).end(None).is_success);
+    }
+
+    #[test]
+    fn a_profiles_class_goes_before_the_code() {
+        use crate::control::model::profile::{ResponseClass, ResponseCondition};
+        let class = |statuses, is_failure| ResponseClass { condition: ResponseCondition::Status(statuses), is_failure };
+        let response_classes = vec![class(200..=200, false), class(404..=404, true), class(200..=299, true)];
+        let profile = ProfileRoute { labels: crate::metrics::Labels::new(), response_classes };
+        let of = |is_grpc, status| Classifier::new(is_grpc, StatusCode::from_u16(status).unwrap(), Some(&profile));
+        let decided = |is_success| Class { is_success, grpc_status: None, is_error: false };
+        assert_eq!(of(true, 200).end(Some(14)), decided(true));
+        assert_eq!(of(true, 202).end(Some(0)), decided(false));
+        assert_eq!(of(true, 200).early_outcome(None), Some(Outcome::Success), "nothing is waited for");
+        assert_eq!((of(true, 404).end(None), of(false, 404).end(None)), (decided(false), decided(false)));
+        // Where no class speaks, all is as without a profile.
+        let none = ProfileRoute { response_classes: Vec::new(), ..profile.clone() };
+        let by_code = Class { is_success: false, grpc_status: Some(14), is_error: false };
+        assert_eq!(Classifier::new(true, StatusCode::OK, Some(&none)).end(Some(14)), by_code);
+        assert_eq!(of(false, 503).end(None), decided(false));
     }
 
     #[test]

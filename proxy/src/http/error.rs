@@ -222,7 +222,7 @@ impl Error {
     }
 
     /// The reset to pass on instead of an answer.
-    fn reset(&self) -> Option<h2::Reason> {
+    pub fn reset(&self) -> Option<h2::Reason> {
         match self {
             Self::Upstream(error) if error.is_reset() => error.reason(),
             _ => None,

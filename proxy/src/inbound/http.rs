@@ -226,7 +226,7 @@ impl HttpService {
         }
         let code = if form.is_grpc { grpc_status(response.headers()) } else { None };
         let (route_stats, route) = profile.map_or((None, None), |p| (Some(p.stats), p.route));
-        let classifier = Classifier::new(form.is_grpc, status, route);
+        let classifier = Classifier::new(form.is_grpc, status, route.as_deref());
         let mut tracker = Tracker::new(started, status.as_u16(), classifier, code);
         tracker.stats = Some(counters.stats.clone());
         tracker.routes = [route_stats, None];

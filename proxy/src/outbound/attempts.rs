@@ -99,7 +99,7 @@ impl<'a> Exchange<'a> {
 
             let is_failure = match (retry, budget) {
                 (Some(retry), _) => self.is_retryable(retry, &outcome),
-                (None, Some(_)) => outcome.is_failure(),
+                (None, Some(_)) => self.is_failure(&outcome),
                 (None, None) => false,
             };
             if !is_failure {
@@ -115,6 +115,9 @@ impl<'a> Exchange<'a> {
                 plan.retry_stats.limit_exceeded.incr();
             }
             let Some((mut next, body)) = again.zip(tape.as_ref().and_then(Tape::replay)) else {
+                if let Some(budgeted) = budget {
+                    budgeted.budget.deposit();
+                }
                 return self.settle_planned(plan, bound, outcome);
             };
             if let Some(budgeted) = budget
@@ -190,7 +193,7 @@ impl<'a> Exchange<'a> {
         };
         let mut watchdog = watchdog.and_then(Watchdog::past_headers);
         let mut trailers = None;
-        if is_peeked && answered.tracker.grpc_status.is_none() {
+        if is_peeked && answered.tracker.grpc_status.is_none() && !answered.tracker.classifier.is_decided() {
             let body = std::mem::take(answered.response.body_mut());
             match watched(&mut watchdog, Held::peek(body)).await {
                 Ok((body, found)) => {
@@ -229,6 +232,18 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether a ServiceProfile counts it as a failure of the server.
+    fn is_failure(&self, outcome: &Outcome<'_>) -> bool {
+        match &outcome.result {
+            // A gRPC response that goes on has not failed yet.
+            Ok(answered) => !answered.tracker.classifier.end(outcome.grpc_status()).is_success,
+            Err(error @ (Error::Connect(_) | Error::Upstream(_))) => {
+                error.reset().is_none() && !self.answer_to(error).1.is_success
+            }
+            Err(_) => false,
+        }
+    }
+
     fn settle_planned(&self, plan: &Plan, bound: Option<Bound>, outcome: Outcome<'_>) -> Result<Response<Body>, Error> {
         let (backend, endpoint) = match &outcome.result {
             Ok(answered) => (answered.backend, answered.endpoint),
@@ -249,16 +264,6 @@ impl Outcome<'_> {
     fn grpc_status(&self) -> Option<u16> {
         let answered = self.result.as_ref().ok()?;
         answered.tracker.grpc_status.or_else(|| crate::http::classify::grpc_status(self.trailers.as_ref()?))
-    }
-
-    /// Whether a ServiceProfile counts it as a failure of the server.
-    fn is_failure(&self) -> bool {
-        match &self.result {
-            // A gRPC response that goes on has not failed yet.
-            Ok(answered) => !answered.tracker.classifier.end(self.grpc_status()).is_success,
-            Err(Error::Upstream(error)) if error.is_reset() => false,
-            Err(error) => matches!(error, Error::Connect(_) | Error::Upstream(_)),
-        }
     }
 
     fn discard(self) {

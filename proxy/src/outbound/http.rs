@@ -27,7 +27,7 @@ use crate::{
     },
     transport::detect::HttpVersion,
 };
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -215,11 +215,23 @@ impl<'a> Exchange<'a> {
 
     /// Counts the answer that an error becomes.
     fn count_answer(&self, stats: &RequestStats, error: &Error, started: Instant) {
-        let (status, code) = error.statuses();
-        let status = if self.is_grpc { 200 } else { status };
-        let class = Class { is_success: false, grpc_status: self.is_grpc.then_some(code), is_error: false };
+        let (status, class) = self.answer_to(error);
         stats.latency(status, started.elapsed());
         stats.response(status, class);
+    }
+
+    /// The status of the answer that an error becomes, and its class: one that stands for the endpoint's is in those of a
+    /// profile as the endpoint's own would be.
+    pub(super) fn answer_to(&self, error: &Error) -> (u16, Class) {
+        let (status, code) = error.statuses();
+        let status = if self.is_grpc { 200 } else { status };
+        let class = match (error, StatusCode::from_u16(status)) {
+            (Error::Connect(_) | Error::Upstream(_), Ok(status)) if error.reset().is_none() => {
+                Classifier::new(self.is_grpc, status, self.policy.profile.as_deref()).end(Some(code))
+            }
+            _ => Class { is_success: false, grpc_status: self.is_grpc.then_some(code), is_error: false },
+        };
+        (status, class)
     }
 
     /// The endpoint that was asked has not answered in time, unless it was still being asked.
@@ -342,14 +354,14 @@ impl<'a> Exchange<'a> {
         let Sent { mut response, lease, closes_client } = sent;
         let status = response.status();
         picked.peer.stats.request();
-        if status != http::StatusCode::SWITCHING_PROTOCOLS {
+        if status != StatusCode::SWITCHING_PROTOCOLS {
             headers::strip_connection(response.headers_mut());
         }
         if closes_client && !backend.to.is_balanced() && self.asked.version != Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let code = if self.is_grpc { grpc_status(response.headers()) } else { None };
-        let classifier = Classifier::new(self.is_grpc, status, self.policy.profile.clone());
+        let classifier = Classifier::new(self.is_grpc, status, self.policy.profile.as_deref());
         if picked.load.has_penalty() && classifier.is_penalized(code) {
             picked.load.penalize(retry_after(response.headers()), Instant::now());
         }
