@@ -13,6 +13,7 @@ use crate::{
         replica::{Behaviour, Replica, ask},
     },
 };
+use linkerd2_proxy_api::destination as dst;
 use prost::Message;
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use tulle_proxy::control::overlay;
@@ -68,6 +69,36 @@ fn a_key_has_one_endpoint_for_all_proxies_and_moves_only_when_that_one_goes() {
             assert_eq!(after[key] == *place, *place != gone, "{key}: {place} and then {}", after[key]);
         }
         assert_eq!(second.metric("outbound_http_balancer_p2c_updates_total", &["op=\"Remove\""]).await, Some(1.0));
+    });
+}
+
+#[test]
+fn a_profiles_split_goes_by_the_key_of_each_of_its_services() {
+    isolated!(|| async {
+        const OTHER: &str = "other.test.svc.cluster.local:80";
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        control.set_policy(SERVICE.parse().unwrap(), Ok(policy::balanced(PATH)));
+        let key = |path: &str, header: &str| {
+            let source = Some(overlay::HashSource::Header(header.into()));
+            overlay::Balancer { path: path.into(), hash: Some(overlay::HashKey { source }), load_factor: 8.0 }
+        };
+        let ours = overlay::DestinationProfile { balancers: vec![key(OTHER, "x-user")], ..Default::default() };
+        let target =
+            |authority: &str| dst::WeightedDst { authority: authority.into(), weight: 1, ..Default::default() };
+        let profile = dst::DestinationProfile {
+            fully_qualified_name: PATH[..PATH.len() - 3].into(),
+            dst_overrides: vec![target(OTHER)],
+            ..Default::default()
+        };
+        control.set_garbage("Destination/GetProfile", &[profile.encode_to_vec(), ours.encode_to_vec()].concat());
+        let replicas = [Replica::start(&mut network).await, Replica::start(&mut network).await];
+        control.set_endpoints(OTHER, replicas.iter().map(|replica| plain(replica.addr)).collect());
+        let client = network.add_pod().await;
+        let _proxy = Proxy::start(&client, &control, BOT, &[("CORES", "2")]).await;
+        let before = places(&client).await;
+        assert_eq!(places(&client).await, before);
+        assert!(replicas.iter().all(|replica| before.values().any(|place| *place == replica.addr.to_string())));
     });
 }
 

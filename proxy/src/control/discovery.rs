@@ -63,7 +63,7 @@ impl Lookup {
         let profiles = async {
             let Some(follow) = profile else { return };
             let hear = |h: Heard<DestinationProfile, overlay::DestinationProfile>| {
-                super::lock(&heard).set_profile(decode::profile::profile(h.message));
+                super::lock(&heard).set_profile(decode::profile::profile(h.message, &h.overlay));
             };
             let status = follow.run(hear).await;
             log::debug!(target: "destination", "no profile: {}", super::describe(&status));

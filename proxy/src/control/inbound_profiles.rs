@@ -44,7 +44,7 @@ pub(super) async fn run(follow: Follow<GetDestination>, profile: Arc<Publisher>)
     let port = path.rsplit_once(':').map_or("80", |(_, port)| port);
     let status = follow
         .run(|heard: Heard<DestinationProfile, overlay::DestinationProfile>| {
-            let next = InboundProfile::new(decode::profile::profile(heard.message), port);
+            let next = InboundProfile::new(decode::profile::profile(heard.message, &heard.overlay), port);
             profile.send_replace(Some(Arc::new(next)));
         })
         .await;

@@ -52,7 +52,7 @@ pub fn merge(destination: &Destination, profile: &Profile, answer: &Answer, queu
 
 fn apply_profile(policy: &mut Policy, profile: &Profile, logical: &Arc<str>, queue: Queue, port: u16) {
     let parent = policy.parent.clone();
-    let own = profile.endpoint.clone().map_or_else(|| balancer(logical.clone()), BackendKind::Forward);
+    let own = profile.endpoint.clone().map_or_else(|| balancer(profile, logical.clone()), BackendKind::Forward);
     let own = Arc::new(Backend { meta: parent.clone(), kind: own, queue });
     if !profile.routes.is_empty() || !profile.targets.is_empty() {
         let http = profile_routes(profile, &parent, &own, queue, port);
@@ -126,7 +126,7 @@ fn split<B>(
 ) -> Distribution<B> {
     let one = |t: &Target| {
         let meta = t.backend.clone().unwrap_or_else(|| parent.clone());
-        (wrap(Arc::new(Backend { meta, kind: balancer(with_port(&t.authority, port)), queue })), t.weight)
+        (wrap(Arc::new(Backend { meta, kind: balancer(profile, with_port(&t.authority, port)), queue })), t.weight)
     };
     Distribution::RandomAvailable(profile.targets.iter().map(one).collect())
 }
@@ -139,8 +139,9 @@ fn with_port(authority: &str, port: u16) -> Arc<str> {
     }
 }
 
-fn balancer(path: Arc<str>) -> BackendKind {
-    BackendKind::Balancer { path, load: Load::DEFAULT, hash: None }
+fn balancer(profile: &Profile, path: Arc<str>) -> BackendKind {
+    let hash = profile.hashes.get(&path).cloned();
+    BackendKind::Balancer { path, load: Load::DEFAULT, hash }
 }
 
 /// Without a policy, traffic goes to the pod that the profile names, or to where it was going.
@@ -167,9 +168,9 @@ fn fallback(destination: &Destination, profile: &Profile, queue: Queue) -> Polic
 fn default_backend(destination: &Destination, profile: &Profile, logical: Option<&Arc<str>>, queue: Queue) -> Backend {
     let kind = match (&profile.endpoint, destination, logical) {
         (Some(endpoint), _, _) => BackendKind::Forward(endpoint.clone()),
-        (None, _, Some(logical)) => balancer(logical.clone()),
+        (None, _, Some(logical)) => balancer(profile, logical.clone()),
         (None, Destination::Addr(addr), None) => BackendKind::Forward(Arc::new(Endpoint::unknown(*addr))),
-        (None, Destination::Name(name), None) => balancer(name.clone()),
+        (None, Destination::Name(name), None) => balancer(profile, name.clone()),
     };
     Backend { meta: Arc::new(Meta::default_named("fallback")), kind, queue }
 }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     fn of_profile(wire: wire::DestinationProfile) -> Policy {
-        merge(&to(), &profile::profile(wire), &Answer::Absent, QUEUE)
+        merge(&to(), &profile::profile(wire, &Default::default()), &Answer::Absent, QUEUE)
     }
 
     fn named() -> wire::DestinationProfile {
@@ -297,7 +298,7 @@ mod tests {
             dst_overrides: vec![wire::WeightedDst { authority: "a.ns:80".into(), weight: 1, ..Default::default() }],
             ..named()
         };
-        let policy = merge(&to(), &profile::profile(profile), &Answer::Invalid("x".into()), QUEUE);
+        let policy = merge(&to(), &profile::profile(profile, &Default::default()), &Answer::Invalid("x".into()), QUEUE);
         assert!(matches!(policy.protocol, Protocol::Invalid(_)));
     }
 

@@ -30,6 +30,8 @@ pub struct OutboundPolicy {
 pub struct DestinationProfile {
     #[prost(string, tag = "50000")]
     pub sender: String,
+    #[prost(message, repeated, tag = "50001")]
+    pub balancers: Vec<Balancer>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -64,7 +64,7 @@ struct Answers {
     policies: Topic<String, OutboundPolicy>,
     inbound: Topic<u16, Server>,
     /// What gRPC methods whose path contains this answer instead: one message of these bytes.
-    garbage: Mutex<Option<(String, Vec<u8>)>>,
+    garbage: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 impl ControlPlane {
@@ -132,7 +132,7 @@ impl ControlPlane {
     }
 
     pub fn set_garbage(&self, method: &str, bytes: &[u8]) {
-        *self.answers.garbage.lock().unwrap() = Some((method.to_owned(), bytes.to_vec()));
+        self.answers.garbage.lock().unwrap().push((method.to_owned(), bytes.to_vec()));
     }
 
     fn accept(&self, listener: TcpListener) {
@@ -162,10 +162,8 @@ impl Answers {
         request: hyper::Request<Incoming>,
     ) -> Result<hyper::Response<tonic::body::Body>, std::convert::Infallible> {
         let path = request.uri().path().to_owned();
-        if let Some((method, bytes)) = &*self.garbage.lock().unwrap()
-            && path.contains(method)
-        {
-            return Ok(garbage(bytes));
+        if let Some(bytes) = self.garbage(&path) {
+            return Ok(message(&bytes));
         }
         match path.split('/').nth(1).unwrap_or_default() {
             "io.linkerd.proxy.identity.Identity" => IdentityServer::from_arc(self).call(request).await,
@@ -178,7 +176,14 @@ impl Answers {
     }
 }
 
-fn garbage(bytes: &[u8]) -> hyper::Response<tonic::body::Body> {
+impl Answers {
+    fn garbage(&self, path: &str) -> Option<Vec<u8>> {
+        let garbage = self.garbage.lock().unwrap();
+        garbage.iter().rev().find(|(method, _)| path.contains(method)).map(|(_, bytes)| bytes.clone())
+    }
+}
+
+fn message(bytes: &[u8]) -> hyper::Response<tonic::body::Body> {
     let mut frame = vec![0];
     frame.extend((bytes.len() as u32).to_be_bytes());
     frame.extend(bytes);

@@ -10,16 +10,23 @@ use std::{collections::HashMap, sync::Arc};
 /// What a policy that names none, or none that makes sense, gets.
 const LOAD_FACTOR: f64 = 1.25;
 
-type ByPath<'a> = HashMap<&'a str, Arc<Hash>>;
+/// Keys by what balancers are known by: `name:port`.
+pub type ByPath = HashMap<Arc<str>, Arc<Hash>>;
 
-pub fn apply(policy: &mut Policy, balancers: &[overlay::Balancer]) -> Result<(), Invalid> {
+pub fn by_path(balancers: &[overlay::Balancer]) -> Result<ByPath, Invalid> {
     let mut by_path = ByPath::new();
     for balancer in balancers {
         if let Some(source) = balancer.hash.as_ref().and_then(|hash| hash.source.as_ref()) {
             let load_factor = if balancer.load_factor >= 1.0 { balancer.load_factor } else { LOAD_FACTOR };
-            by_path.insert(&balancer.path, Arc::new(Hash { source: self::source(source)?, load_factor }));
+            let hash = Hash { source: self::source(source)?, load_factor };
+            by_path.insert(balancer.path.as_str().into(), Arc::new(hash));
         }
     }
+    Ok(by_path)
+}
+
+pub fn apply(policy: &mut Policy, balancers: &[overlay::Balancer]) -> Result<(), Invalid> {
+    let by_path = by_path(balancers)?;
     if by_path.is_empty() {
         return Ok(());
     }
@@ -53,7 +60,7 @@ fn source(source: &overlay::HashSource) -> Result<HashSource, Invalid> {
     })
 }
 
-fn apply_http(http: &mut Http, by_path: &ByPath<'_>) {
+fn apply_http(http: &mut Http, by_path: &ByPath) {
     for rule in in_place(&mut http.routes).flat_map(|route| &mut route.rules) {
         for backend in backends(&mut rule.policy.distribution) {
             set(&mut backend.backend, |path| by_path.get(path));
@@ -62,7 +69,7 @@ fn apply_http(http: &mut Http, by_path: &ByPath<'_>) {
 }
 
 /// Of a connection nothing but its source is known.
-fn apply_connections(routes: &mut Arc<[ConnectionRoute]>, by_path: &ByPath<'_>) {
+fn apply_connections(routes: &mut Arc<[ConnectionRoute]>, by_path: &ByPath) {
     for route in in_place(routes) {
         for backend in backends(&mut route.distribution) {
             set(&mut backend.backend, |path| by_path.get(path).filter(|hash| hash.source == HashSource::SourceAddress));

@@ -1,10 +1,12 @@
 //! ServiceProfiles.
 
+use super::hash::{self, ByPath};
 use super::{Invalid, duration, endpoint, meta, route};
 use crate::control::model::Meta;
 use crate::control::model::endpoint::Endpoint;
 use crate::control::model::profile::*;
 use crate::control::model::route::Condition;
+use crate::control::overlay;
 use crate::metrics::Labels;
 use http::Method;
 use linkerd2_proxy_api::destination as wire;
@@ -22,6 +24,8 @@ pub struct Profile {
     pub budget: Option<Arc<RetryBudget>>,
     /// The traffic split.
     pub targets: Vec<Target>,
+    /// By what the balancers of its own name and of its targets choose.
+    pub hashes: ByPath,
     /// The original destination is this pod.
     pub endpoint: Option<Arc<Endpoint>>,
 }
@@ -42,7 +46,7 @@ pub struct Target {
 }
 
 /// What cannot be understood is left out, as the contract says: a profile never fails traffic.
-pub fn profile(wire: wire::DestinationProfile) -> Profile {
+pub fn profile(wire: wire::DestinationProfile, ours: &overlay::DestinationProfile) -> Profile {
     let name = wire.fully_qualified_name;
     let endpoint = wire.endpoint.and_then(|e| endpoint(e, &HashMap::new()).ok()).map(Arc::new);
     let targets = wire.dst_overrides.into_iter().filter(|t| t.weight > 0).map(|t| Target {
@@ -56,6 +60,7 @@ pub fn profile(wire: wire::DestinationProfile) -> Profile {
         routes: wire.routes.into_iter().filter_map(|r| profiled(r).map_err(warn).ok()).collect(),
         budget: wire.retry_budget.and_then(|b| budget(b).map_err(warn).ok()).map(Arc::new),
         targets: targets.collect(),
+        hashes: hash::by_path(&ours.balancers).map_err(warn).unwrap_or_default(),
         endpoint,
     }
 }
