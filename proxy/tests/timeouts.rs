@@ -4,6 +4,7 @@ use crate::{
     isolated,
     support::{
         policy::{self, ms},
+        proxy::Proxy,
         script::{PATH, Reply, SERVICE, Service},
     },
 };
@@ -18,8 +19,8 @@ use linkerd2_proxy_api::{
     http_types::HttpMethod,
     outbound::{OutboundPolicy, http_route},
 };
-use std::{convert::Infallible, time::Duration};
-use tokio::net::TcpStream;
+use std::{convert::Infallible, io::Read, time::Duration};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 const STATUSES: &str = "outbound_http_route_request_statuses_total";
 
@@ -86,6 +87,38 @@ fn a_response_whose_time_is_over_breaks_off() {
         assert!(answer.status == 200 && answer.body == "a" && answer.is_broken, "{answer:?}");
         assert!(is_about(answer.took, 300), "{answer:?}");
         assert_eq!(service.count(STATUSES, &["error=\"RESPONSE_STREAM_TIMEOUT\""]).await, 2.0);
+    });
+}
+
+#[test]
+fn a_response_that_nobody_reads_has_its_time_too() {
+    isolated!(|| async {
+        let long: &'static str = "x".repeat(1 << 20).leak();
+        let mut service = Service::start(policy::balanced(PATH)).await;
+        let app = service.add_one().await;
+        app.set([Reply { chunks: vec![(Duration::ZERO, long); 64], ..Reply::ok("") }]);
+        for (timeouts, label) in [
+            (Timeouts { response: ms(400), ..Default::default() }, "RESPONSE_STREAM_TIMEOUT"),
+            (Timeouts { idle: ms(400), ..Default::default() }, "IDLE_TIMEOUT"),
+        ] {
+            service.set(timed(timeouts));
+            let to = service.to;
+            let mut stream = service
+                .client
+                .run(move || async move {
+                    let mut stream = TcpStream::connect(to).await.unwrap();
+                    stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+                    stream.into_std().unwrap()
+                })
+                .await;
+            let error = format!("error=\"{label}\"");
+            let is_over = async |proxy: &Proxy| proxy.metric(STATUSES, &[&error]).await == Some(1.0);
+            service.proxy.wait_for("the end of its time", is_over).await;
+            stream.set_nonblocking(false).unwrap();
+            let mut received = Vec::new();
+            let _ = stream.read_to_end(&mut received);
+            assert!(received.starts_with(b"HTTP/1.1 200 ") && received.len() < 64 << 20, "{}", received.len());
+        }
     });
 }
 

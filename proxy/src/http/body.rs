@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -41,6 +41,22 @@ enum Kind {
     },
     Taped(Box<Taped>),
     Held(Box<Held>),
+    Timed(Arc<Timed>),
+}
+
+/// A response whose time somebody else than its reader watches as well: a reader that cannot pass anything on asks for
+/// nothing.
+pub struct Timed(Mutex<Body>);
+
+impl Timed {
+    /// Ready once the response has to end, because its time is over: it has been counted so.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        self.lock().poll_interrupt(cx)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Body {
@@ -77,6 +93,15 @@ impl Body {
 
     pub fn held(held: Held) -> Self {
         if held.is_end_stream() { Self::empty() } else { Kind::Held(Box::new(held)).into() }
+    }
+
+    /// For whoever watches the time of this response while nobody reads it; None where it has no such time.
+    pub fn share_timeout(&mut self) -> Option<Weak<Timed>> {
+        self.tracker.as_ref()?.watchdog.as_ref()?;
+        let timed = Arc::new(Timed(Mutex::new(std::mem::take(self))));
+        let watched = Arc::downgrade(&timed);
+        self.kind = Kind::Timed(timed);
+        Some(watched)
     }
 
     /// Whether the stream is to end that this body is the response of; for whoever cannot send more of it.
@@ -151,6 +176,7 @@ impl Body {
             }
             Kind::Taped(taped) => taped.poll_frame(cx),
             Kind::Held(held) => held.poll_frame(cx),
+            Kind::Timed(timed) => Pin::new(&mut *timed.lock()).poll_frame(cx),
         }
     }
 }
@@ -247,6 +273,7 @@ impl http_body::Body for Body {
             Kind::H2 { .. } => SizeHint::default(),
             Kind::Taped(taped) => taped.body().size_hint(),
             Kind::Held(held) => held.bytes().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Timed(timed) => timed.lock().size_hint(),
         }
     }
 }
@@ -260,6 +287,7 @@ impl Kind {
             Self::H2 { stream, .. } => stream.is_end_stream(),
             Self::Taped(taped) => taped.body().is_end_stream(),
             Self::Held(held) => held.is_end_stream(),
+            Self::Timed(timed) => timed.lock().is_end_stream(),
         }
     }
 }

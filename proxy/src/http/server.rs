@@ -1,7 +1,7 @@
 //! Serves one HTTP connection: hyper for HTTP/1, the h2 library itself for HTTP/2, where a request costs one task
 //! and no channel.
 
-use super::{Body, error::BodyError, headers, keep_alive::KeepAlive, pump::Pump};
+use super::{Body, body::Timed, error::BodyError, headers, keep_alive::KeepAlive, pump::Pump};
 use crate::{config, drain, transport::Stream};
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
     task::Poll,
     time::Duration,
 };
@@ -34,9 +34,18 @@ pub trait Service: Send + Sync + 'static {
 }
 
 pub async fn serve_http1<S: Service>(stream: Stream, service: Arc<S>, drain: drain::Watch) -> Result<(), BodyError> {
+    // The response that is being sent, where its time is limited.
+    let timed = Arc::new(Mutex::new(Weak::<Timed>::new()));
+    let sending = timed.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let service = service.clone();
-        async move { service.call(Box::new(request.map(Body::hyper))).await.map_err(h2::Error::from) }
+        let (service, sending) = (service.clone(), sending.clone());
+        async move {
+            let mut response = service.call(Box::new(request.map(Body::hyper))).await.map_err(h2::Error::from)?;
+            if let Some(timed) = response.body_mut().share_timeout() {
+                *sending.lock().unwrap_or_else(PoisonError::into_inner) = timed;
+            }
+            Ok::<_, h2::Error>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .auto_date_header(false)
@@ -44,15 +53,26 @@ pub async fn serve_http1<S: Service>(stream: Stream, service: Arc<S>, drain: dra
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let served = tokio::select! {
-        biased;
-        served = connection.as_mut() => served,
-        () = drain.signaled() => {
+    let mut draining = pin!(drain.signaled());
+    let mut is_draining = false;
+    poll_fn(|cx| {
+        let mut served = connection.as_mut().poll(cx);
+        if served.is_pending() && !is_draining && draining.as_mut().poll(cx).is_ready() {
+            is_draining = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
+            served = connection.as_mut().poll(cx);
         }
-    };
-    served.map_err(BodyError::from)
+        if let Poll::Ready(served) = served {
+            return Poll::Ready(served.map_err(BodyError::from));
+        }
+        // A client that reads nothing keeps the response from being asked for more: its time passes all the same.
+        let timed = timed.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        match timed {
+            Some(timed) => timed.poll(cx).map(Err),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 pub async fn serve_http2<S: Service>(

@@ -109,7 +109,7 @@ fn damaged_messages_are_refused_or_understood_and_never_a_panic() {
         // The same bytes are as good for other messages: field numbers and types overlap.
         let _ = wire::OutboundPolicy::decode(&bytes[..]).map(outbound::policy);
         let _ = wire_inbound::Server::decode(&bytes[..]).map(inbound::server);
-        let _ = destination::DestinationProfile::decode(&bytes[..]).map(profile::profile);
+        let _ = destination::DestinationProfile::decode(&bytes[..]).map(|p| profile::profile(p, &Default::default()));
         let _ = destination::WeightedAddrSet::decode(&bytes[..]).map(|set| endpoints(set).count());
     }
 }
