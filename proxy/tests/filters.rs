@@ -4,6 +4,8 @@ use crate::{
     isolated,
     support::{
         policy,
+        proxy::Proxy,
+        replica::ask_times,
         script::{PATH, Reply, Service},
     },
 };
@@ -15,6 +17,8 @@ use linkerd2_proxy_api::{
     outbound::{OutboundPolicy, grpc_route as grpc, http_route},
 };
 use tulle_proxy::control::overlay;
+
+const MIRRORS: &str = "outbound_http_route_mirrors_total";
 
 fn filters(kinds: impl IntoIterator<Item = Kind>) -> Vec<http_route::Filter> {
     kinds.into_iter().map(|kind| http_route::Filter { kind: Some(kind) }).collect()
@@ -249,7 +253,7 @@ fn copies_go_to_the_mirror_and_cost_the_request_nothing() {
         copy.set([Reply::after(2_000, Reply::status(500))]);
         let count = async |service: &Service, result: &str| {
             let labels = [&format!("result=\"{result}\"")[..], "backend_name=\"copy\""];
-            service.count("outbound_http_route_mirrors_total", &labels).await
+            service.count(MIRRORS, &labels).await
         };
         let post = |n: u32| Request::post("/x?y").header("host", "web").header("n", n);
         let answer = service.send(post(1), "a body", false).await;
@@ -258,9 +262,7 @@ fn copies_go_to_the_mirror_and_cost_the_request_nothing() {
         assert_eq!(service.get("/bare").await.body, "ok");
         service
             .proxy
-            .wait_for("two answers", async |proxy| {
-                proxy.metric("outbound_http_route_mirrors_total", &["result=\"answered\""]).await == Some(2.0)
-            })
+            .wait_for("two answers", async |proxy| proxy.metric(MIRRORS, &["result=\"answered\""]).await == Some(2.0))
             .await;
         let mut seen = copy.take_seen();
         seen.sort_by_key(|seen| seen.uri.clone());
@@ -272,6 +274,27 @@ fn copies_go_to_the_mirror_and_cost_the_request_nothing() {
         );
         assert_eq!(app.take_seen().len(), 3);
         assert_eq!((count(&service, "incomplete").await, count(&service, "failed").await), (1.0, 0.0));
+    });
+}
+
+#[test]
+fn copies_are_left_out_when_too_many_are_under_way() {
+    isolated!(|| async {
+        const COPY: &str = "copy.test.svc.cluster.local:80";
+        // The proxy's limit, and some more.
+        const LIMIT: usize = 256;
+        const MORE: usize = 8;
+        let mirror = overlay::Mirror { authority: COPY.into(), name: "copy".into(), port: 80, ..Default::default() };
+        let rule = overlay::HttpRule { mirrors: vec![mirror], ..Default::default() };
+        let mut service = Service::start_with(policy::balanced(PATH), ours(rule), &[]).await;
+        service.add_one().await;
+        let copy = service.add(COPY, 1).await.remove(0);
+        copy.set([Reply::after(60_000, Reply::ok("late"))]);
+        let answers = ask_times(&service.client, service.to, LIMIT + MORE).await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        assert_eq!(service.count(MIRRORS, &["result=\"overflow\""]).await, MORE as f64);
+        let arrived = async |_: &Proxy| copy.count() == LIMIT;
+        service.proxy.wait_for("the copies", arrived).await;
     });
 }
 
@@ -288,9 +311,7 @@ fn a_mirror_that_is_not_there_fails_nothing() {
         assert!(answer.status == 200 && answer.took.as_millis() < 1_400, "{answer:?}");
         service
             .proxy
-            .wait_for("the failure", async |proxy| {
-                proxy.metric("outbound_http_route_mirrors_total", &["result=\"failed\""]).await == Some(1.0)
-            })
+            .wait_for("the failure", async |proxy| proxy.metric(MIRRORS, &["result=\"failed\""]).await == Some(1.0))
             .await;
     });
 }
@@ -341,6 +362,27 @@ fn a_cookie_keeps_a_session_at_its_endpoint_until_that_is_gone() {
         }
         // What nobody has sealed leads nowhere in particular.
         assert!(!service.ask(ask("x-session=nonsense")).await.header("set-cookie").is_empty());
+    });
+}
+
+#[test]
+fn a_session_ends_in_its_time_however_much_it_is_used() {
+    isolated!(|| async {
+        let ours = session(overlay::SessionKind::Cookie, 1_500, 0);
+        let mut service = Service::start_with(with([refusal()], []), ours, &[]).await;
+        service.add(PATH, 3).await;
+        let began = std::time::Instant::now();
+        let first = service.get("/").await;
+        let (pair, attributes) = first.header("set-cookie").split_once("; ").unwrap();
+        assert_eq!(attributes, "Path=/; HttpOnly; Max-Age=1");
+        loop {
+            let answer = service.ask(Request::get("/").header("host", "web").header("cookie", pair)).await;
+            if !answer.header("set-cookie").is_empty() {
+                break;
+            }
+            assert_eq!(answer.header("app"), first.header("app"));
+        }
+        assert!(began.elapsed().as_millis() >= 1_500, "{:?}", began.elapsed());
     });
 }
 

@@ -5,6 +5,7 @@ use crate::{
     mesh::{WEB, meshed_endpoint},
     support::{
         policy::{self, ms},
+        replica::ask_times,
         script::{PATH, Reply, SERVICE, Service},
     },
 };
@@ -346,29 +347,31 @@ fn applications_ask_for_retries_where_they_may() {
     });
 }
 
+/// A profile that has GET sent again while this many retries are left in the time.
+fn budgeted(min_retries_per_second: u32, seconds: i32) -> dst::DestinationProfile {
+    let condition = dst::request_match::Match::Method(HttpMethod::from(http::Method::GET));
+    let route = dst::Route {
+        condition: Some(dst::RequestMatch { r#match: Some(condition) }),
+        metrics_labels: [("route".to_owned(), "GET".to_owned())].into(),
+        is_retryable: true,
+        ..Default::default()
+    };
+    let budget = dst::RetryBudget { retry_ratio: 0.0, min_retries_per_second, ttl: ms(seconds * 1_000) };
+    dst::DestinationProfile {
+        fully_qualified_name: "web.test.svc.cluster.local".into(),
+        routes: vec![route],
+        retry_budget: Some(budget),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn a_service_profiles_retries_have_a_budget() {
     isolated!(|| async {
         let mut service = Service::start(policy::balanced(PATH)).await;
         let app = service.add_one().await;
-        let condition = dst::request_match::Match::Method(HttpMethod::from(http::Method::GET));
-        let route = dst::Route {
-            condition: Some(dst::RequestMatch { r#match: Some(condition) }),
-            metrics_labels: [("route".to_owned(), "GET".to_owned())].into(),
-            is_retryable: true,
-            ..Default::default()
-        };
-        // Nothing but three retries in ten seconds.
-        let budget = dst::RetryBudget { retry_ratio: 0.0, min_retries_per_second: 1, ttl: ms(3_000) };
-        service.control.set_profile(
-            SERVICE,
-            dst::DestinationProfile {
-                fully_qualified_name: "web.test.svc.cluster.local".into(),
-                routes: vec![route],
-                retry_budget: Some(budget),
-                ..Default::default()
-            },
-        );
+        // Nothing but three retries in three seconds.
+        service.control.set_profile(SERVICE, budgeted(1, 3));
         app.set([Reply::status(500), Reply::ok("again")]);
         assert_eq!(service.get("/").await.body, "again");
         app.set([Reply::status(500)]);
@@ -378,5 +381,19 @@ fn a_service_profiles_retries_have_a_budget() {
         assert_eq!(service.count("route_retryable_total", &labels).await, 1.0);
         app.set([Reply::status(500), Reply::ok("again")]);
         assert_eq!(service.ask(Request::post("/").header("host", "web")).await.status, 500, "not on this route");
+    });
+}
+
+#[test]
+fn a_budget_is_the_whole_proxys_whatever_the_number_of_its_workers() {
+    isolated!(|| async {
+        let mut service = Service::start_with(policy::balanced(PATH), Default::default(), &[("CORES", "2")]).await;
+        let app = service.add_one().await;
+        // Sixty, longer than the test lasts.
+        service.control.set_profile(SERVICE, budgeted(1, 60));
+        app.set([Reply::status(500)]);
+        let answers = ask_times(&service.client, service.to, 24).await;
+        assert!(answers.iter().all(|answer| answer.status == 500), "{answers:?}");
+        assert_eq!(app.count(), 24 + 60);
     });
 }

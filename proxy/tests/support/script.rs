@@ -162,6 +162,11 @@ impl App {
         *self.state.lock().unwrap() = State { replies: replies.into_iter().collect(), ..State::default() };
     }
 
+    /// How many requests have come since the script was set.
+    pub fn count(&self) -> usize {
+        self.state.lock().unwrap().count
+    }
+
     /// What has come since the script was set or this was last asked.
     pub fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.state.lock().unwrap().seen)
