@@ -16,6 +16,7 @@ interface ProfileOptions {
   template?: boolean;
   openApi?: string;
   proto?: string;
+  tap?: string;
   ignoreCluster?: boolean;
   output?: string;
 }
@@ -27,6 +28,7 @@ export function register(program: Command): void {
     .option('--template', 'a profile to start from, with every field explained')
     .option('--open-api <file>', 'a route for each operation of an OpenAPI document; - for standard input')
     .option('--proto <file>', 'a route for each method of a protobuf file; - for standard input')
+    .option('--tap <resource>', 'a route for each path that is asked for; comes with tap, which is not here yet')
     .option('--ignore-cluster', 'do not ask the control plane for the cluster’s domain')
     .option('-o, --output <format>', 'yaml or json')
     .action(async (service: string) => {
@@ -36,11 +38,19 @@ export function register(program: Command): void {
 
 async function profile(service: string, globals: GlobalOptions, options: ProfileOptions): Promise<string> {
   const format = outputFormat(options.output, ['yaml', 'json']);
-  const { template, openApi, proto } = options;
-  if ([template, openApi, proto].filter((choice) => choice !== undefined).length !== 1)
+  const { template, openApi, proto, tap } = options;
+  if ([template, openApi, proto, tap].filter((choice) => choice !== undefined).length !== 1)
     throw new MeshError('INVALID_ARGUMENT', 'give one of --template, --open-api and --proto');
   if (!/^(?=.{1,63}$)[a-z]([-a-z0-9]*[a-z0-9])?$/.test(service))
-    throw new MeshError('INVALID_ARGUMENT', `"${service}": not the name of a Service`);
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `"${service}": not the name of a Service: want up to 63 of a-z, 0-9 and -, a letter first`,
+    );
+  if (tap !== undefined)
+    throw new MeshError(
+      'UNIMPLEMENTED',
+      `make routes of the requests to ${tap}: this version lacks tap, which would show them; give --template, --open-api or --proto instead`,
+    );
   const name = await profileName(service, globals, options);
   if (template) return format === 'json' ? printDocuments([parse(templateText(name))], format) : templateText(name);
   const object =

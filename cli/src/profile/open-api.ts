@@ -1,6 +1,6 @@
 /** Routes from an OpenAPI document, version 2 or 3: one for each operation, in the order of paths and methods. */
 import { MeshError } from '@tulle/api';
-import { durationMs } from '@tulle/control-plane/injector/annotation-values.ts';
+import { parseGoDuration } from '@tulle/api/duration.ts';
 import { parseDocument } from 'yaml';
 import { type PrintedRoute, quoteRegex } from './profile-object.ts';
 
@@ -17,7 +17,8 @@ const SERVER_ERROR_MIN = 500;
 export function openApiRoutes(text: string, source: string): PrintedRoute[] {
   const parsed = parseDocument(text);
   const [error] = parsed.errors;
-  if (error) throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${error.message.split('\n')[0]}`);
+  if (error)
+    throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${error.message.split('\n')[0]!.replace(/:$/, '')}`);
   const document: unknown = parsed.toJS();
   if (!isFields(document) || !isFields(document.paths)) {
     throw new MeshError('INVALID_ARGUMENT', `read ${source}: no OpenAPI document: want a map with paths`);
@@ -27,7 +28,7 @@ export function openApiRoutes(text: string, source: string): PrintedRoute[] {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([path, given]) => {
       if (!path.startsWith('/')) return [];
-      const item = resolved(document, given);
+      const item = resolved(document, given, `read ${source}: ${path}`);
       const whole = joined(base, path);
       return METHODS.flatMap((method) => {
         const operation = item?.[method];
@@ -37,16 +38,15 @@ export function openApiRoutes(text: string, source: string): PrintedRoute[] {
 }
 
 function route(path: string, method: string, operation: unknown, source: string): PrintedRoute {
-  const fields = isFields(operation) ? operation : {};
+  const fields = isFields(operation) ? withLowerCaseExtensions(operation) : {};
   const name = `${method} ${path}`;
   const timeout = fields[TIMEOUT];
-  if (timeout !== undefined) {
-    try {
-      durationMs(String(timeout));
-    } catch (error) {
-      const { message } = MeshError.from(error);
-      throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${name}: ${TIMEOUT}: found ${timeout}, ${message}`);
-    }
+  if (timeout !== undefined && parseGoDuration(String(timeout)) === undefined) {
+    const found = JSON.stringify(timeout);
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `read ${source}: ${name}: ${TIMEOUT}: found ${found}, allowed is a duration such as 300ms, 1.5s or 1m30s`,
+    );
   }
   const responseClasses = classes(fields.responses);
   return {
@@ -96,17 +96,32 @@ function joined(base: string, path: string): string {
   return `${start === '' || start.startsWith('/') ? start : `/${start}`}${path}`;
 }
 
-/** A path's operations may stand elsewhere in the document. */
-function resolved(document: Fields, item: unknown): Fields | undefined {
+/** Extensions are known by their names in any case. */
+function withLowerCaseExtensions(operation: Fields): Fields {
+  return Object.fromEntries(
+    Object.entries(operation).map(([name, value]) => [/^x-/i.test(name) ? name.toLowerCase() : name, value]),
+  );
+}
+
+/** A reference to a reference is rare; longer chains are circles. */
+const REFERENCES_MAX = 8;
+
+/** A path's operations may stand elsewhere in the document. @throws MeshError where they cannot be found. */
+function resolved(document: Fields, item: unknown, at: string, depth = 0): Fields | undefined {
   if (!isFields(item)) return undefined;
-  const { $ref: reference } = item;
-  if (typeof reference !== 'string' || !reference.startsWith('#/')) return item;
+  const { $ref: reference, ...own } = item;
+  if (reference === undefined) return item;
+  const refuse = (allowed: string) =>
+    new MeshError('INVALID_ARGUMENT', `${at}.$ref: found ${JSON.stringify(reference)}, allowed is ${allowed}`);
+  if (typeof reference !== 'string' || !reference.startsWith('#/')) throw refuse('a place in the same document, #/…');
+  if (depth === REFERENCES_MAX) throw refuse(`a chain of at most ${REFERENCES_MAX} references`);
   const steps = reference.slice(2).split('/');
   const target = steps.reduce<unknown>((node, step) => {
     const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~');
     return isFields(node) && Object.hasOwn(node, key) ? node[key] : undefined;
   }, document);
-  return isFields(target) ? target : undefined;
+  if (!isFields(target)) throw refuse('a place that the document has');
+  return { ...resolved(document, target, at, depth + 1), ...own };
 }
 
 const isFields = (value: unknown): value is Fields =>

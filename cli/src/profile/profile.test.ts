@@ -96,7 +96,33 @@ spec:
     assert.throws(() => openApiRoutes('[1]', 'a.json'), /read a\.json: no OpenAPI document/);
     assert.throws(() => openApiRoutes('a: [', 'a.yaml'), /read a\.yaml: /);
     const document = '{ paths: { /a: { get: { x-linkerd-timeout: soon } } } }';
-    assert.throws(() => openApiRoutes(document, 'a.yaml'), /GET \/a: x-linkerd-timeout: found soon/);
+    assert.throws(
+      () => openApiRoutes(document, 'a.yaml'),
+      /GET \/a: x-linkerd-timeout: found "soon", allowed is a duration/,
+    );
+  });
+
+  test('extensions are known in any case, and what stands elsewhere is found through references', () => {
+    const document = `
+openapi: 3.1.0
+paths:
+  /a: { $ref: "#/components/pathItems/a" }
+components:
+  pathItems:
+    a: { $ref: "#/components/pathItems/b%20c" }
+    b c: { get: { X-Linkerd-Retryable: true, X-LINKERD-TIMEOUT: 1.5s } }
+`;
+    assert.deepEqual(openApiRoutes(document, 'a.yaml'), [
+      { name: 'GET /a', condition: { method: 'GET', pathRegex: '/a' }, isRetryable: true, timeout: '1.5s' },
+    ]);
+    const refusal = (reference: string) => () =>
+      openApiRoutes(JSON.stringify({ paths: { '/a': { $ref: reference } } }), 'a.yaml');
+    assert.throws(
+      refusal('b.yaml#/a'),
+      /read a\.yaml: \/a\.\$ref: found "b\.yaml#\/a", allowed is a place in the same/,
+    );
+    assert.throws(refusal('#/nowhere'), /allowed is a place that the document has/);
+    assert.throws(refusal('#/paths/~1a'), /allowed is a chain of at most 8 references/);
   });
 
   test('an expression matches just its path', () => {
@@ -127,6 +153,20 @@ service Empty {}
     ]);
     const [route] = protobufRoutes(file.replace(/package.*;/, ''), 'books.proto');
     assert.equal(route!.condition.pathRegex, '/Books/Get');
+  });
+
+  test('what says of itself that it may be done twice is retried', () => {
+    const rpc = (name: string, level: string) => `rpc ${name} (A) returns (B) { option idempotency_level = ${level}; }`;
+    const text = `service A { ${rpc('Get', 'NO_SIDE_EFFECTS')} ${rpc('Put', 'IDEMPOTENT')} ${rpc('Add', 'IDEMPOTENCY_UNKNOWN')} rpc Log (A) returns (B); }`;
+    assert.deepEqual(
+      protobufRoutes(text, 'a.proto').map(({ name, isRetryable }) => [name, isRetryable]),
+      [
+        ['Get', true],
+        ['Put', true],
+        ['Add', undefined],
+        ['Log', undefined],
+      ],
+    );
   });
 
   test('a file without services, or one that is cut off, is refused', () => {

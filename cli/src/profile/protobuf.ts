@@ -20,9 +20,10 @@ export function protobufRoutes(text: string, source: string): PrintedRoute[] {
       const service = word(tokens[i + 1], 'service', source);
       const end = endOfBlock(tokens, i + 2);
       if (end === undefined) throw new MeshError('INVALID_ARGUMENT', `read ${source}: service ${service} has no end`);
-      for (const method of methods(tokens.slice(i + 3, end), service, source)) {
-        const path = `/${packageName ? `${packageName}.` : ''}${service}/${method}`;
-        routes.push({ name: method, condition: { method: 'POST', pathRegex: quoteRegex(path) } });
+      for (const { name, isRetryable } of methods(tokens.slice(i + 3, end), service, source)) {
+        const path = `/${packageName ? `${packageName}.` : ''}${service}/${name}`;
+        const condition = { method: 'POST', pathRegex: quoteRegex(path) };
+        routes.push({ name, condition, ...(isRetryable ? { isRetryable } : {}) });
       }
       i = end;
     }
@@ -31,14 +32,26 @@ export function protobufRoutes(text: string, source: string): PrintedRoute[] {
   return routes;
 }
 
-function methods(tokens: readonly string[], service: string, source: string): string[] {
-  const found: string[] = [];
+/** What may be done twice, by its own word: `option idempotency_level = IDEMPOTENT;`. */
+const REPEATABLE = new Set(['IDEMPOTENT', 'NO_SIDE_EFFECTS']);
+
+interface Method {
+  name: string;
+  isRetryable?: true;
+}
+
+function methods(tokens: readonly string[], service: string, source: string): Method[] {
+  const found: Method[] = [];
   let depth = 0;
   for (const [i, token] of tokens.entries()) {
     if (token === '{') depth++;
     else if (token === '}') depth--;
     else if (depth === 0 && token === 'rpc' && tokens[i + 2] === '(')
-      found.push(word(tokens[i + 1], `a method of service ${service}`, source));
+      found.push({ name: word(tokens[i + 1], `a method of service ${service}`, source) });
+    else if (depth === 1 && token === 'idempotency_level' && REPEATABLE.has(tokens[i + 2] ?? '')) {
+      const method = found.at(-1);
+      if (method && tokens[i - 1] === 'option' && tokens[i + 1] === '=') method.isRetryable = true;
+    }
   }
   return found;
 }

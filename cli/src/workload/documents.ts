@@ -19,7 +19,8 @@ export async function readManifest(source: string): Promise<Document[]> {
   if (!Array.isArray(documents)) return [];
   for (const document of documents) {
     const error = document.errors[0];
-    if (error) throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${error.message.split('\n')[0]}`);
+    if (error)
+      throw new MeshError('INVALID_ARGUMENT', `read ${source}: ${error.message.split('\n')[0]!.replace(/:$/, '')}`);
   }
   return documents as Document[];
 }
