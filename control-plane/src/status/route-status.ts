@@ -92,6 +92,8 @@ function serverParent(route: Route, parent: ParentRef, around: RouteSurroundings
     return noMatchingParent(`a Server takes HTTPRoute and GRPCRoute, not ${route.kind}`);
   }
   if (parent.namespace !== route.namespace) return noMatchingParent('a Server must be in the namespace of its route');
+  const part = (['port', 'sectionName'] as const).find((field) => parent[field] !== undefined);
+  if (part) return noMatchingParent(`a Server is a parent as a whole: found ${part} ${parent[part]}, allowed is none`);
   if (!around.hasServer(keyOf(parent))) return noMatchingParent();
   return route.problem === undefined ? accepted() : unsupportedValue(route.problem);
 }

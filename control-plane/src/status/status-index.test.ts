@@ -104,6 +104,15 @@ const rows: [name: string, subject: KubeObject, around: KubeObject[], want: stri
     ['Accepted=False NoMatchingParent: a Server must be in the namespace of its route'],
   ],
   [
+    'a port of a Server',
+    route('r', [toServer('web-http', { port: 80 }), toServer('web-http', { sectionName: 'http' })]),
+    [server('web-http')],
+    [
+      'Accepted=False NoMatchingParent: a Server is a parent as a whole: found port 80, allowed is none',
+      'Accepted=False NoMatchingParent: a Server is a parent as a whole: found sectionName http, allowed is none',
+    ],
+  ],
+  [
     'a Server of a TCPRoute',
     route('r', [toServer('web-http')], [], { kind: 'TCPRoute' }),
     [server('web-http')],
@@ -380,6 +389,21 @@ test('keeps what other controllers wrote, and takes out parents that are gone', 
       ],
     },
   ]);
+});
+
+test('keeps the conditions of an EgressNetwork or a rate limit that others wrote', () => {
+  const status = {
+    conditions: [
+      { type: 'Reachable', status: 'True' },
+      { type: 'Accepted', status: 'False' },
+    ],
+  };
+  for (const subject of [egress('all'), rateLimit('a', 1)]) {
+    const stored = { ...subject, status };
+    const { status: wanted } = indexOf([server('web-http'), stored]).wanted(keyOf(stored), NOW)!;
+    const types = (wanted.conditions as { type: string; status: string }[]).map((one) => `${one.type}=${one.status}`);
+    assert.deepEqual(types, ['Reachable=True', 'Accepted=True']);
+  }
 });
 
 test('wakes those who look at what changed, and nobody for a status that was written', () => {

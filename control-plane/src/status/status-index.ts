@@ -280,8 +280,11 @@ export class StatusIndex implements RouteSurroundings {
     for (const key of this.#routesByBackend.get(refKeyOfObject)) touched.add(key);
   }
 
+  /** What others say of the object stays. */
   #conditions(object: KubeObject, condition: Condition, now: string) {
-    return { conditions: written([condition], list(object.status?.conditions), object.metadata.generation, now) };
+    const old = list(object.status?.conditions);
+    const others = old.filter(({ type }) => type !== condition.type);
+    return { conditions: [...others, ...written([condition], old, object.metadata.generation, now)] };
   }
 
   #rateLimit(rateLimit: RateLimit): Condition {
