@@ -60,7 +60,7 @@ test('writes a slice of the workloads that a selector means, and keeps it up to 
   assert.deepEqual(index.applyWorkload('set', workload('other', '192.0.2.9', { labels: { app: 'db' } })), []);
   assert.equal(settle(index), 1);
   const [slice] = present(index);
-  assert.equal(slice?.metadata.generateName, 'web-');
+  assert.equal(slice?.metadata.generateName, 'linkerd-external-web-');
   assert.deepEqual(slice?.metadata.labels, {
     'kubernetes.io/service-name': 'web',
     'endpointslice.kubernetes.io/managed-by': 'linkerd-external-workloads-controller',

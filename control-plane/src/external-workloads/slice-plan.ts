@@ -130,7 +130,7 @@ function newSlice(service: Service, { addressType, ports }: Group, endpoints: En
     metadata: {
       // The server completes it.
       name: '',
-      generateName: `${name}-`,
+      generateName: `linkerd-external-${name}-`,
       namespace,
       labels: labelsOf(service),
       ownerReferences: [{ apiVersion: 'v1', kind: 'Service', name, uid, controller: true, blockOwnerDeletion: true }],
@@ -143,8 +143,9 @@ function newSlice(service: Service, { addressType, ports }: Group, endpoints: En
 
 /** The Service's own labels, and those that say whose the slice is. */
 function labelsOf({ metadata, spec }: Service): Record<string, string> {
+  const { [HEADLESS_LABEL]: _, ...labels } = metadata.labels ?? {};
   return {
-    ...metadata.labels,
+    ...labels,
     ...(spec?.clusterIP === 'None' ? { [HEADLESS_LABEL]: '' } : {}),
     [SERVICE_NAME_LABEL]: metadata.name,
     [MANAGED_BY_LABEL]: MANAGER,
