@@ -41,7 +41,7 @@ export function readGrpcRoute(object: KubeObject): Read<GrpcRoute> {
   const { ref } = route;
   const isOutbound = hasOutboundParent(route);
   const options = { ref, supported: GRPC_FILTERS, isPrefixMatch: false };
-  const rules = readRules(spec, problems, true, (rule, { index, ofBackends, admitted }) => ({
+  const rules = readRules(spec, problems, false, (rule, { index, ofBackends, admitted }) => ({
     matches: readGrpcMatches(rule),
     filters: readFilters(rule, isOutbound ? options : { ...options, admitted }),
     backends: readBackends(rule, ref, ofBackends, (backend) => ({ filters: readFilters(backend, options) })),

@@ -201,8 +201,8 @@ export interface RulePlace {
 }
 
 /**
- * Reads each rule by itself: what is wrong with one does not touch the others. `hasDefault`: a route that gives none has
- * one that takes everything.
+ * Reads each rule by itself: what is wrong with one does not touch the others. `hasDefault`: a route without the field has
+ * one that takes everything; an empty list is none in any case, and takes nothing.
  */
 export function readRules<T extends object>(
   spec: Field,
@@ -212,7 +212,7 @@ export function readRules<T extends object>(
 ): (Rule & T)[] {
   const list = spec.get('rules');
   const given = list.items('a list of rules');
-  const items = given.length === 0 && hasDefault ? [new Field(`${list.path}[0]`, {}, problems)] : given;
+  const items = !list.isSet && hasDefault ? [new Field(`${list.path}[0]`, {}, problems)] : given;
   if (items.length > RULES_MAX) list.refuse(`at most ${RULES_MAX} rules`);
   const names = new Set<string>();
   return items.map((item, index) => {

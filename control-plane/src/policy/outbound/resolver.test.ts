@@ -134,7 +134,24 @@ test('a Service without an address of its own is no parent', () => {
 
 test('a route none of whose host names can be read takes no request, and others are found as before', () => {
   const world = new OutboundWorld([WEB, route('http', 'r', [{}], { hostnames: ['10.0.0.1'] })]);
-  assert.deepEqual(at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1'), {});
+  const [only] = at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1', 'routes') as JsonValue[];
+  assert.deepEqual(Object.keys(only as object), ['metadata']);
+});
+
+test('a route without rules is in force and takes nothing; an HTTPRoute that leaves the field out takes everything', () => {
+  const of = (kind: 'http' | 'policy-http' | 'grpc', rules: object[] | undefined) => {
+    const [, object] = route(kind, 'r', []);
+    Object.assign(object.spec as object, { rules });
+    return inForce(new OutboundWorld([WEB, [kind, object]])) + rulesOf(new OutboundWorld([WEB, [kind, object]]));
+  };
+  const rulesOf = (world: OutboundWorld) => {
+    const { detect, grpc } = at(world.wire('10.96.0.1:80'), 'protocol') as Record<string, JsonValue>;
+    return ` ${((at(detect, 'http1', 'routes', 0, 'rules') ?? at(grpc, 'routes', 0, 'rules') ?? []) as JsonValue[]).length}`;
+  };
+  assert.deepEqual(
+    [of('policy-http', []), of('http', []), of('grpc', []), of('grpc', undefined), of('http', undefined)],
+    ['detect: r 0', 'detect: r 0', 'grpc: r 0', 'grpc: r 0', 'detect: r 1'],
+  );
 });
 
 test('of several TCPRoutes the oldest takes every connection', () => {

@@ -12,6 +12,7 @@ export function bySection<R extends { section?: string }>(
       if (last && last.section === undefined && rule.section === undefined) last.rules.push(rule);
       else parts.push({ section: rule.section, rules: [rule] });
     }
-    return parts.map((part) => ({ ...route, ...part }));
+    // One without rules takes nothing, and shows that it is there.
+    return parts.length > 0 ? parts.map((part) => ({ ...route, ...part })) : [{ ...route }];
   });
 }
