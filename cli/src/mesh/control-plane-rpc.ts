@@ -35,8 +35,11 @@ export async function withControlPlane<S extends DescService, T>(
     return await call(createRpcClient(service, createGrpcTransport({ baseUrl, sessionManager: sessions })), signal);
   } catch (error) {
     if (error instanceof MeshError) throw error;
-    const { code, rawMessage } = ConnectError.from(error);
-    throw new MeshError(CODES[code] ?? 'UNKNOWN', `ask the control plane at ${where}: ${rawMessage}`, { cause: error });
+    const { code: number, rawMessage } = ConnectError.from(error);
+    const code = CODES[number] ?? 'UNKNOWN';
+    // What it says of the question is not about where it was asked.
+    const message = ANSWERS.has(code) ? rawMessage : `ask the control plane at ${where}: ${rawMessage}`;
+    throw new MeshError(code, message, { cause: error });
   } finally {
     done.abort();
     sessions.abort();
@@ -73,6 +76,7 @@ export function readableJson<D extends DescMessage>(schema: D, message: MessageS
 
 function withReadableAddresses(value: JsonValue): JsonValue {
   if (Array.isArray(value)) return value.map(withReadableAddresses);
+  if (typeof value === 'number') return Number.isInteger(value) ? value : Number(value.toPrecision(FLOAT_DIGITS));
   if (value === null || typeof value !== 'object') return value;
   const { ip, port } = value;
   if (isAddress(value)) return addressText(value);
@@ -88,6 +92,9 @@ function withReadableAddresses(value: JsonValue): JsonValue {
     ]),
   );
 }
+
+/** The wire's floats have so many digits; what double precision adds to them was never said. */
+const FLOAT_DIGITS = 7;
 
 /** Fields that hold networks: an address and a prefix, which is left out when it is 0. */
 const NETWORK_KEYS = new Set(['net', 'except']);
@@ -123,6 +130,7 @@ export function ipv6Text(first: bigint, last: bigint): string {
 }
 
 /** By gRPC's numbers. */
+const ANSWERS = new Set<MeshErrorCode>(['NOT_FOUND', 'INVALID_ARGUMENT', 'FAILED_PRECONDITION']);
 const CODES: Partial<Record<number, MeshErrorCode>> = {
   1: 'CANCELLED',
   2: 'UNKNOWN',

@@ -1,15 +1,18 @@
 /** `tulle policy suggest`: prints the policies that let in just the callers that proxies have seen. */
 import {
+  AUTHORIZATION_POLICIES,
   DAEMON_SETS,
   DEPLOYMENTS,
   type KubeObject,
+  MESH_TLS_AUTHENTICATIONS,
   MeshError,
   type Pod,
   type ProxyScrape,
+  SERVERS,
   STATEFUL_SETS,
 } from '@tulle/api';
 import type { Client } from '@tulle/client';
-import { inboundServer } from '@tulle/control-plane/policy/inbound/inbound-server.ts';
+import { type InboundServer, inboundServer } from '@tulle/control-plane/policy/inbound/inbound-server.ts';
 import { stringify } from 'yaml';
 import { type GlobalOptions, withClient } from '../globals.ts';
 import { belongsTo, listPods } from '../mesh/mesh-pods.ts';
@@ -35,6 +38,7 @@ export async function suggest(words: string[], globals: GlobalOptions, options: 
       pods,
       selectors: await workloadSelectors(client, namespace),
       portOf: portsOf(view),
+      existing: await existingPolicies(client, namespace),
     });
   });
   for (const text of leftOut) process.stderr.write(`‼ nothing suggested for ${text}\n`);
@@ -74,8 +78,32 @@ function portsOf(view: ClusterView) {
       ...(server && typeof server.source !== 'string' ? { server: server.source.name } : {}),
       routes: routes.flatMap(({ source }) => (typeof source === 'string' ? [] : [source])),
       isOpaque: server?.protocol === 'opaque',
+      openBy: server ? openBy(server) : [],
     };
   };
+}
+
+function openBy({ authorizations, httpRoutes, grpcRoutes }: InboundServer): string[] {
+  const all = [...authorizations, ...[...httpRoutes, ...grpcRoutes].flatMap((route) => route.authorizations)];
+  const names = all.flatMap(({ source }) => {
+    if (source === 'probe') return [];
+    return [typeof source === 'string' ? `accessPolicy ${source}` : `${source.kind} ${source.name}`];
+  });
+  return [...new Set(names)];
+}
+
+/** None of a kind that the cluster lacks. */
+async function existingPolicies(client: Client, namespace: string | undefined): Promise<KubeObject[]> {
+  const lists = [SERVERS, AUTHORIZATION_POLICIES, MESH_TLS_AUTHENTICATIONS].map(async (kind) => {
+    try {
+      const { items } = await client.list<KubeObject>(kind, namespace ? { namespace } : {});
+      return items.map((item) => ({ ...item, kind: kind.kind }));
+    } catch (error) {
+      if (MeshError.from(error).code === 'NOT_FOUND') return [];
+      throw error;
+    }
+  });
+  return (await Promise.all(lists)).flat();
 }
 
 async function workloadSelectors(client: Client, namespace: string | undefined) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Pod, type ProxyScrape, parseMetricsText } from '@tulle/api';
+import { type KubeObject, type Pod, type ProxyScrape, parseMetricsText } from '@tulle/api';
 import { type PortNow, suggestPolicies } from './suggestion.ts';
 
 const ID = 'serviceaccount.identity.linkerd.cluster.local';
@@ -34,8 +34,14 @@ const http = (port: number, client: string, labels: string, value: number, verdi
   `inbound_http_authz_${verdict}_total{target_port="${port}",tls="${client ? 'true' : 'no_identity'}",${client ? `client_id="${client}",` : ''}${labels}} ${value}\n`;
 const tcp = (...args: Parameters<typeof http>) => http(...args).replace('inbound_http', 'inbound_tcp');
 
-const suggest = (scrapes: ProxyScrape[], pods: Pod[], now: Partial<PortNow> = {}) =>
-  suggestPolicies({ scrapes, pods, selectors: new Map(), portOf: () => ({ routes: [], isOpaque: false, ...now }) });
+const suggest = (scrapes: ProxyScrape[], pods: Pod[], now: Partial<PortNow> = {}, existing: KubeObject[] = []) =>
+  suggestPolicies({
+    scrapes,
+    pods,
+    selectors: new Map(),
+    portOf: () => ({ routes: [], isOpaque: false, openBy: [], ...now }),
+    existing,
+  });
 const kinds = (of: ReturnType<typeof suggest>) =>
   of.suggestions.map(({ object }) => `${object.kind} ${object.metadata.name}`);
 
@@ -141,4 +147,35 @@ test('nothing is closed where nobody with an identity was let in, nor for probes
     suggestions: [],
     leftOut: ['port 8080 of deployment shop/web: nobody with an identity was let in'],
   });
+});
+
+test("nobody's objects are written over, but those of an earlier suggestion", () => {
+  const scrapes = [scrape('web-1', http(8080, `bot.shop.${ID}`, byDefault, 3))];
+  const pods = [pod('web-1', [{ name: 'http', containerPort: 8080 }])];
+  const object = (kind: string, name: string, target?: string) => ({
+    kind,
+    metadata: { name, namespace: 'shop' },
+    spec: target ? { targetRef: { kind: 'Server', name: target } } : {},
+  });
+  const others = [object('Server', 'web-http'), object('MeshTLSAuthentication', 'web-http-2-callers')];
+  assert.deepEqual(kinds(suggest(scrapes, pods, {}, others)), [
+    'MeshTLSAuthentication web-http-2-callers-2',
+    'AuthorizationPolicy web-http-2-callers-2',
+    'Server web-http-2',
+  ]);
+  const ours = [
+    object('MeshTLSAuthentication', 'web-http-callers'),
+    object('AuthorizationPolicy', 'web-http-callers', 'web-http'),
+  ];
+  assert.equal(kinds(suggest(scrapes, pods, {}, ours))[0], 'MeshTLSAuthentication web-http-callers');
+});
+
+test('says who else a Server that is there lets in', () => {
+  const scrapes = [scrape('web-1', http(8080, `bot.shop.${ID}`, ofServer, 3))];
+  const now = { server: 'web-http', openBy: ['AuthorizationPolicy web-http-callers', 'accessPolicy audit'] };
+  const { suggestions } = suggest(scrapes, [pod('web-1', [])], now);
+  assert.deepEqual(suggestions[0]!.notes, [
+    'Server web-http goes on to let in others too, by accessPolicy audit.',
+    'Seen: ServiceAccount shop/bot, 3 requests.',
+  ]);
 });

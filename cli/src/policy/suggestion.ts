@@ -18,6 +18,8 @@ export interface SuggestInput {
   selectors: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** What decides on the port now: metrics may tell of what is gone. */
   portOf(pod: Pod, port: number): PortNow;
+  /** Servers, AuthorizationPolicies and MeshTLSAuthentications of the cluster, which must not be written over. */
+  existing: readonly KubeObject[];
 }
 
 export interface PortNow {
@@ -27,6 +29,8 @@ export interface PortNow {
   routes: readonly { group: string; kind: string; name: string }[];
   /** Whether proxies take its connections as bytes; a new Server must not change that. */
   isOpaque: boolean;
+  /** What lets clients in by its Server now: `AuthorizationPolicy web`, `accessPolicy all-unauthenticated`. */
+  openBy: readonly string[];
 }
 
 const POLICY = 'policy.linkerd.io';
@@ -42,7 +46,7 @@ export interface Suggestions {
   leftOut: string[];
 }
 
-export function suggestPolicies({ scrapes, pods, selectors, portOf }: SuggestInput): Suggestions {
+export function suggestPolicies({ scrapes, pods, selectors, portOf, existing }: SuggestInput): Suggestions {
   const workloads = new Map(scrapes.map(({ namespace, pod, workload }) => [`${namespace}/${pod}`, workload]));
   const podOf = new Map(pods.map((pod) => [`${pod.metadata.namespace}/${pod.metadata.name}`, pod]));
   const placeOf = ({ namespace, pod, port }: SeenCaller) => {
@@ -59,7 +63,8 @@ export function suggestPolicies({ scrapes, pods, selectors, portOf }: SuggestInp
       continue;
     }
     const labels = selectors.get(`${namespace}/${kind}/${name}`) ?? lastingLabels(pod);
-    const at = { namespace, workload: name, port: Number(port), pod, labels, callers };
+    const inNamespace = existing.filter(({ metadata }) => metadata.namespace === namespace);
+    const at = { namespace, workload: name, port: Number(port), pod, labels, callers, existing: inNamespace };
     all.suggestions.push(...suggestForPort({ ...at, now: portOf(pod, at.port) }));
   }
   return all;
@@ -73,12 +78,15 @@ interface PortInput {
   labels: Readonly<Record<string, string>>;
   callers: readonly SeenCaller[];
   now: PortNow;
+  /** In the namespace. */
+  existing: readonly KubeObject[];
 }
 
 function suggestForPort(input: PortInput): Suggestion[] {
-  const { namespace, workload, port, pod, labels, callers, now } = input;
+  const { namespace, workload, port, pod, labels, callers, now, existing } = input;
   const named = portName(pod, port) ?? String(port);
-  const serverName = now.server ?? nameOf(workload, named);
+  const isServer = (name: string) => existing.some(({ kind, metadata }) => kind === 'Server' && metadata.name === name);
+  const serverName = now.server ?? freeName(nameOf(workload, named), isServer);
   const byTarget = new Map<string, SeenCaller[]>();
   for (const caller of callers) {
     if (caller.clientId === undefined || caller.allowed === 0) continue;
@@ -87,9 +95,14 @@ function suggestForPort(input: PortInput): Suggestion[] {
     const key = JSON.stringify({ group, kind, name });
     byTarget.set(key, [...(byTarget.get(key) ?? []), caller]);
   }
-  const suggestions = [...byTarget].flatMap(([key, ofTarget]) => authorizations(namespace, JSON.parse(key), ofTarget));
+  const suggestions = [...byTarget].flatMap(([key, ofTarget]) =>
+    authorizations(namespace, JSON.parse(key), ofTarget, existing),
+  );
   const notes = notesOf(port, callers);
   if (now.server !== undefined) {
+    const ours = new Set(suggestions.map(({ object }) => `${object.kind} ${object.metadata.name}`));
+    const others = now.openBy.filter((by) => !ours.has(by));
+    if (others.length > 0) notes.push(`Server ${serverName} goes on to let in others too, by ${others.join(', ')}.`);
     suggestions[0]!.notes.unshift(...notes);
     return suggestions;
   }
@@ -135,8 +148,10 @@ function authorizations(
   namespace: string,
   targetRef: { group: string; kind: string; name: string },
   callers: readonly SeenCaller[],
+  existing: readonly KubeObject[],
 ): Suggestion[] {
-  const name = nameOf(targetRef.name, 'callers');
+  const isOthers = (name: string) => isForAnother(existing, name, targetRef);
+  const name = freeName(nameOf(targetRef.name, 'callers'), isOthers);
   const identities = [...new Set(callers.map(({ clientId }) => clientId!))].sort();
   const accounts = identities.map(serviceAccountOf);
   const areAccounts = accounts.every((account) => account !== undefined);
@@ -166,6 +181,21 @@ function authorizations(
       },
     },
   ];
+}
+
+/** Objects of the name are somebody else's, unless an earlier suggestion for the same target made them. */
+function isForAnother(existing: readonly KubeObject[], name: string, target: { kind: string; name: string }): boolean {
+  const named = existing.filter(({ kind, metadata }) => kind !== 'Server' && metadata.name === name);
+  const policy = named.find(({ kind }) => kind === 'AuthorizationPolicy');
+  const { kind, name: targetName } = policy?.spec?.targetRef ?? {};
+  return named.length > 0 && (kind !== target.kind || targetName !== target.name);
+}
+
+function freeName(name: string, isTaken: (name: string) => boolean): string {
+  for (let n = 1; ; n++) {
+    const candidate = n === 1 ? name : `${name}-${n}`;
+    if (!isTaken(candidate)) return candidate;
+  }
 }
 
 function lastingLabels({ metadata }: Pod): Record<string, string> {
