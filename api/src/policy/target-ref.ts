@@ -26,7 +26,9 @@ export function readTargetRef<T extends RefKind>(
   const kind = field.get('kind').requiredText(allowed.map((each) => each.kind).join(', '));
   const group = canonicalGroup(field.get('group').value ?? '');
   const name = field.get('name').requiredText('the name of an object');
-  const namespace = field.get('namespace').text('the name of a namespace');
+  const given = field.get('namespace');
+  // An empty one is the referring object's own, as the schemas say.
+  const namespace = given.value === '' ? undefined : given.text('the name of a namespace');
   if (kind === '' || name === '') return undefined;
   const target = allowed.find((each) => each.group === group && each.kind.toLowerCase() === kind.toLowerCase());
   return target ? { target, name, namespace } : field.refuse(names);

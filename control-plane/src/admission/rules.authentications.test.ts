@@ -12,6 +12,7 @@ describe('MeshTLSAuthentication', () => {
   accepts('a SPIFFE id', identities('spiffe://trust.example/web', 'spiffe://trust.example'));
   accepts('a ServiceAccount', refs({ kind: 'ServiceAccount', name: 'web', namespace: 'other' }));
   accepts('a ServiceAccount of its namespace', refs({ kind: 'ServiceAccount', name: 'default' }));
+  accepts('the same with an empty namespace', refs({ kind: 'ServiceAccount', name: 'default', namespace: '' }));
   accepts('a Namespace', refs({ kind: 'Namespace', name: 'app' }));
 
   for (const name of ['web.*.local', 'Web.app', '', '**', 'local.*', 'local.', '.local', 'a..b']) {

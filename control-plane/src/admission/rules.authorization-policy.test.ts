@@ -44,6 +44,7 @@ describe('authentications of an AuthorizationPolicy', () => {
   accepts('an identity and a network', policy(server, mtls, network));
   accepts('a ServiceAccount and a network', policy(server, account, network));
   accepts('an authentication elsewhere', policy(server, { ...mtls, namespace: 'other' }));
+  accepts('a namespace that is empty, which is its own', policy(server, { ...mtls, namespace: '' }));
 
   const second = /^spec\.requiredAuthenticationRefs\[1\]: found .* at most one NetworkAuthentication, and one/;
   refuses('two MeshTLSAuthentications', policy(server, mtls, { ...mtls, name: 'b', namespace: 'other' }), second);
