@@ -118,11 +118,16 @@ test('refuses addresses, foreign names and external names', async (t) => {
     const next = readStream(t, (signal) => destination.get({ path }, { signal }));
     await assert.rejects(next(), codeOf(Code.InvalidArgument), path);
   }
-  const next = readStream(t, (signal) => destination.get({ path: 'out.app.svc.cluster.local:80' }, { signal }));
-  await assert.rejects(async () => {
-    await next();
-    await next();
-  }, codeOf(Code.InvalidArgument));
+  const path = 'out.app.svc.cluster.local:80';
+  for (const next of [
+    readStream(t, (signal) => destination.get({ path }, { signal })),
+    readStream(t, (signal) => destination.getProfile({ path }, { signal })),
+  ]) {
+    await assert.rejects(async () => {
+      await next();
+      await next();
+    }, codeOf(Code.InvalidArgument));
+  }
 });
 
 test('tells what an address is: a service, a pod, or nothing that is known', async (t) => {

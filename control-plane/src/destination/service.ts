@@ -5,7 +5,7 @@ import { Destination, type GetDestination } from '@tulle/api/gen/destination_pb.
 import type { GrpcRouter } from '../grpc/router.ts';
 import { SharedViews } from '../wire/shared-views.ts';
 import { watchView } from '../wire/watch-view.ts';
-import { parseAuthority } from '../workloads/authority.ts';
+import { type Authority, parseAuthority } from '../workloads/authority.ts';
 import type { ClusterState } from '../workloads/cluster-state.ts';
 import { type ClientContext, parseContextToken } from '../workloads/context-token.ts';
 import type { MeshSettings } from '../workloads/endpoint.ts';
@@ -51,9 +51,7 @@ export function createDestinationRoutes({ state, mesh, profiles }: DestinationOp
     using set = sets.watch(authority);
     const topics: Topic[] = [`service/${authority.serviceKey}`, ...nodeTopics(client)];
     yield* watchView(state, topics, signal, () => {
-      if (state.index.service(authority.serviceKey)?.isExternalName) {
-        throw new MeshError('INVALID_ARGUMENT', `resolve "${request.path}": the service is an external name`);
-      }
+      refuseExternalName(request, authority);
       const location = locate(client);
       return view.next(set.current(), location).map((change) => toUpdate(change, authority, location.zone));
     });
@@ -67,11 +65,21 @@ export function createDestinationRoutes({ state, mesh, profiles }: DestinationOp
     const client = parseContextToken(request.contextToken);
     const view = {
       topics: () => [...profileTopics(sources, authority, client.namespace), ...nodeTopics(client)],
-      read: () => toProfile(profileOf(sources, authority, client.namespace), locate(client).zone, mesh.clusterDomain),
+      read: () => {
+        refuseExternalName(request, authority);
+        return toProfile(profileOf(sources, authority, client.namespace), locate(client).zone, mesh.clusterDomain);
+      },
     };
     const host = authority.kind === 'ip' ? authority.ip : authority.fullName;
     const key = [host, authority.port, client.namespace, client.nodeName].join('|');
     return profileViews.watch(key, view, signal);
+  }
+
+  /** DNS leads elsewhere, which is no Service of the mesh: proxies then pass on. */
+  function refuseExternalName({ path }: GetDestination, authority: Authority): void {
+    if (authority.kind === 'service' && state.index.service(authority.serviceKey)?.isExternalName) {
+      throw new MeshError('INVALID_ARGUMENT', `resolve "${path}": the service is an external name`);
+    }
   }
 
   function locate({ nodeName }: ClientContext): ClientLocation {

@@ -132,6 +132,14 @@ test('a Service without an address of its own is no parent', () => {
   assert.equal(inForce(world, 'app/web:80'), 'detect: http');
 });
 
+test('a Service that is an external name has no policy', () => {
+  const out: WorldObject = ['Service', service('out', { spec: { type: 'ExternalName', externalName: 'example.com' } })];
+  assert.throws(
+    () => new OutboundWorld([out]).wire('app/out:80'),
+    /outbound policy of service app\/out: it is an external name/,
+  );
+});
+
 test('a route none of whose host names can be read takes no request, and others are found as before', () => {
   const world = new OutboundWorld([WEB, route('http', 'r', [{}], { hostnames: ['10.0.0.1'] })]);
   const [only] = at(world.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1', 'routes') as JsonValue[];

@@ -60,8 +60,9 @@ export class OutboundResolver {
       const [namespace, name] = target.key.split('/') as [string, string];
       topics.addServiceSpec({ namespace, name });
       const service = this.#workloads.service(target.key);
-      if (service) return { kind: 'service', service, port: target.port };
-      throw new MeshError('NOT_FOUND', `outbound policy of service ${target.key}: no such service`);
+      if (service && !service.isExternalName) return { kind: 'service', service, port: target.port };
+      const why = service ? 'it is an external name' : 'no such service';
+      throw new MeshError('NOT_FOUND', `outbound policy of service ${target.key}: ${why}`);
     }
     const { ip, port } = target;
     topics.addIp(ip);
