@@ -38,7 +38,7 @@ const SPIFFE_ID_BYTES_MAX = 2048;
 export function parseExternalWorkload(object: KubeObject): ExternalWorkload {
   return readObject(object, (root) => {
     const spec = root.get('spec');
-    const tls = spec.has('meshTLS') ? spec.get('meshTLS') : spec.get('meshTls');
+    const tls = spec.get('meshTLS').isSet ? spec.get('meshTLS') : spec.get('meshTls');
     if (!tls.isSet) spec.get('meshTLS').refuse('an object with identity and serverName');
     const { labels = {}, annotations = {}, uid = '' } = object.metadata;
     return {
