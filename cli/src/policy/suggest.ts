@@ -119,6 +119,22 @@ async function workloadSelectors(client: Client, namespace: string | undefined) 
 }
 
 function document({ object, notes }: Suggestion): string {
-  const comments = notes.map((note) => `# ${note}\n`).join('');
+  const comments = notes
+    .flatMap(wrapped)
+    .map((line) => `# ${line}\n`)
+    .join('');
   return `---\n${comments}${stringify(object, { lineWidth: 0, aliasDuplicateObjects: false })}`;
+}
+
+const COMMENT_CHARACTERS_MAX = 78;
+
+function wrapped(text: string): string[] {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)!;
+    if (line === '') lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= COMMENT_CHARACTERS_MAX) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }

@@ -7,7 +7,7 @@ import { addUp, countText, portName, type SeenCaller, seenCallers, serviceAccoun
 
 export interface Suggestion {
   object: KubeObject;
-  /** What stands above it, a line each. */
+  /** What stands above it, a paragraph each. */
   notes: string[];
 }
 
@@ -127,15 +127,11 @@ function isSameRoute(a: PortNow['routes'][number], b: SeenCaller['route']): bool
 /** Who would be refused. */
 function notesOf(port: number, callers: readonly SeenCaller[]): string[] {
   const strangers = callers.filter(({ clientId, allowed }) => clientId === undefined && allowed > 0);
+  const met = strangers.map((one) => `${count(one)}${one.isTls ? ' over TLS' : ''}`).join(' and ');
   return [
-    ...strangers.map(
-      (one) =>
-        `Refused with it: ${count(one)} of port ${port} that came ${one.isTls ? 'over TLS, but ' : ''}without an identity,`,
-    ),
-    ...(strangers.length
+    ...(met
       ? [
-          'from clients without a proxy or from the kubelet. HTTP probes are let in by themselves; to let in others, add an',
-          'AuthorizationPolicy that requires a NetworkAuthentication.',
+          `Refused with it: ${met} of port ${port} that came without an identity, from clients without a proxy or from the kubelet. HTTP probes are let in by themselves; to let in others, add an AuthorizationPolicy that requires a NetworkAuthentication.`,
         ]
       : []),
     ...callers
