@@ -116,12 +116,9 @@ impl<P: Peer> Balancer<P> {
     /// Chooses an endpoint; waits until the failfast time after `since` if none can be tried. With a key, and where the
     /// balancer goes by keys, the same one for the same key.
     pub async fn pick(&self, key: Option<u64>, since: Instant) -> Result<Picked<P>, PickError> {
-        let stats = self.settings().stats.as_ref();
-        if let Some(stats) = stats {
-            stats.requests.incr();
-        }
         if let Some(picked) = self.try_pick(key, since).ok().flatten() {
-            if let Some(stats) = stats {
+            if let Some(stats) = &self.settings().stats {
+                stats.requests.incr();
                 stats.latency.observe_none();
             }
             return Ok(picked);
@@ -132,18 +129,12 @@ impl<P: Peer> Balancer<P> {
 
     async fn wait(&self, key: Option<u64>, since: Instant) -> Result<Picked<P>, PickError> {
         let _waiting = self.pool.wait().ok_or(PickError::Full)?;
-        let began = Instant::now();
         let deadline = since + self.settings().failfast;
         loop {
             let changed = self.pool.changed.notified();
             let now = Instant::now();
             let retry_at = match self.try_pick(key, now) {
-                Ok(Some(picked)) => {
-                    if let Some(stats) = &self.settings().stats {
-                        stats.latency.observe_time(began.elapsed());
-                    }
-                    return Ok(picked);
-                }
+                Ok(Some(picked)) => return Ok(picked),
                 Ok(None) => deadline,
                 Err(retry_at) => retry_at,
             };

@@ -12,8 +12,6 @@ mod pool;
 mod breaker;
 mod success_rate;
 
-mod stats;
-
 pub use balancer::{Balancer, PickError};
 pub use breaker::Outcome;
 pub use hash::hash;
@@ -21,4 +19,3 @@ pub use load::{Load, Pending};
 pub use member::{Member, Peer, Picked};
 pub use pool::{Permit, Pool, Settings};
 pub use random::random_below;
-pub use stats::{Families, Stats};

@@ -4,14 +4,16 @@
 use super::{
     breaker::{Breaker, Outcome, Ticket, Verdict},
     load::Load,
-    stats::Stats,
 };
-use crate::control::{
-    Endpoints,
-    model::{
-        endpoint::{EndpointSet, SetState},
-        outbound::{self, Backoff, FailureAccrual},
+use crate::{
+    control::{
+        Endpoints,
+        model::{
+            endpoint::{EndpointSet, SetState},
+            outbound::{self, Backoff, FailureAccrual},
+        },
     },
+    metrics::BalancerStats,
 };
 use std::{
     collections::HashMap,
@@ -41,7 +43,7 @@ pub struct Settings {
     /// Present where requests choose their endpoint by a key: how much more than its share one may take.
     pub load_factor: Option<f64>,
     /// Absent where there is only one place to go.
-    pub stats: Option<Stats>,
+    pub stats: Option<BalancerStats>,
 }
 
 pub struct Pool {
@@ -151,12 +153,15 @@ impl Pool {
 
     /// A place among the requests that wait for an endpoint, if there is one.
     pub fn wait(&self) -> Option<Waiting<'_>> {
-        let before = self.waiting.fetch_add(1, Relaxed);
+        if self.waiting.fetch_add(1, Relaxed) >= self.settings.waiting_max {
+            self.waiting.fetch_sub(1, Relaxed);
+            return None;
+        }
         if let Some(stats) = &self.settings.stats {
+            stats.requests.incr();
             stats.waiting.incr();
         }
-        let waiting = Waiting(self);
-        (before < self.settings.waiting_max).then_some(waiting)
+        Some(Waiting { pool: self, began: Instant::now() })
     }
 
     /// Takes an endpoint out, unless too few would be left.
@@ -188,7 +193,7 @@ impl Drop for Pool {
     }
 }
 
-fn count_update(stats: &Stats, known: Option<&EndpointSet>, set: &EndpointSet) {
+fn count_update(stats: &BalancerStats, known: Option<&EndpointSet>, set: &EndpointSet) {
     match (set.state, known) {
         (SetState::Pending, _) => return,
         (SetState::DoesNotExist, _) => stats.does_not_exist.incr(),
@@ -322,13 +327,17 @@ impl Drop for Permit {
 }
 
 /// One request that waits for an endpoint.
-pub struct Waiting<'a>(&'a Pool);
+pub struct Waiting<'a> {
+    pool: &'a Pool,
+    began: Instant,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
-        if let Some(stats) = &self.0.settings.stats {
+        self.pool.waiting.fetch_sub(1, Relaxed);
+        if let Some(stats) = &self.pool.settings.stats {
             stats.waiting.decr();
+            stats.latency.observe_time(self.began.elapsed());
         }
     }
 }

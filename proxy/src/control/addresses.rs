@@ -50,6 +50,9 @@ impl Addresses {
             },
             Err(_) => &[("SRV", false), ("A/AAAA", false)],
         });
+        if matches!(resolved, Err(Error::NotFound(_))) {
+            self.metrics.not_found();
+        }
         let resolved = resolved?;
         let ttl = clamp(resolved.ttl, self.limits);
         let found: (Arc<[SocketAddr]>, _) = (resolved.addrs.into(), Instant::now() + ttl);

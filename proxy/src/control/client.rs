@@ -172,6 +172,7 @@ impl Client {
             }
             Err(error) => {
                 self.0.addresses.forget();
+                self.0.metrics.failed();
                 connection.failed = Some((Instant::now(), error.to_string().into()));
                 Err(error)
             }

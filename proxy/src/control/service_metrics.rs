@@ -1,86 +1,47 @@
 //! What is counted about reaching a control-plane service: its name's resolutions, and what stock proxies count about their
 //! balancer of it, of which ours is one connection to one of the addresses.
 
-use crate::metrics::{Counter, Family, Gauge, Labels, Registry};
-use std::{net::SocketAddr, sync::Arc};
+use crate::metrics::{BalancerStats, Counter, Family, Labels, Registry, balancer_families};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A service out of reach for this long counts as away: as long as stock proxies have requests wait for it.
+const FAILFAST: Duration = Duration::from_secs(30);
 
 static RESOLUTIONS: Family =
     Family::counter("control_dns_resolutions_total", "Resolutions of the control plane's names.");
 
-struct Families {
-    endpoints: &'static Family,
-    p2c_endpoints: &'static Family,
-    p2c_updates: &'static Family,
-    queue_length: &'static Family,
-    queue_requests: &'static Family,
-}
-
-macro_rules! families {
-    ($prefix:literal) => {{
-        static ENDPOINTS: Family = Family::gauge(
-            concat!($prefix, "_balancer_endpoints"),
-            "The service's addresses, by whether one is in use.",
-        );
-        static P2C_ENDPOINTS: Family =
-            Family::gauge(concat!($prefix, "_balancer_p2c_endpoints"), "The addresses that are chosen among.");
-        static P2C_UPDATES: Family =
-            Family::counter(concat!($prefix, "_balancer_p2c_updates_total"), "Changes of the service's addresses.");
-        static LENGTH: Family =
-            Family::gauge(concat!($prefix, "_balancer_queue_length"), "Requests that wait for a connection.");
-        static REQUESTS: Family = Family::counter(
-            concat!($prefix, "_balancer_queue_requests_total"),
-            "Requests that asked for a connection.",
-        );
-        static ALL: Families = Families {
-            endpoints: &ENDPOINTS,
-            p2c_endpoints: &P2C_ENDPOINTS,
-            p2c_updates: &P2C_UPDATES,
-            queue_length: &LENGTH,
-            queue_requests: &REQUESTS,
-        };
-        &ALL
-    }};
-}
-
 pub struct ServiceMetrics {
     registry: Registry,
     client: &'static str,
-    ready: Gauge,
-    pending: Gauge,
-    addresses: Gauge,
-    reset: Counter,
-    added: Counter,
-    removed: Counter,
-    waiting: Gauge,
-    requests: Counter,
+    stats: BalancerStats,
+    absence: Mutex<Absence>,
+}
+
+/// Since when no connection could be made.
+#[derive(Default)]
+struct Absence {
+    since: Option<Instant>,
+    is_counted: bool,
 }
 
 /// An open connection, or a request that waits for one: counted until it is dropped.
-pub struct Held(Arc<ServiceMetrics>, fn(&ServiceMetrics));
+pub struct Held(Arc<ServiceMetrics>, fn(&ServiceMetrics, Instant), Instant);
 
 impl ServiceMetrics {
     /// `client` is `identity`, `destination` or `policy`; `addr` is the service's `name:port`.
     pub fn new(registry: &Registry, client: &'static str, addr: &str) -> Arc<Self> {
         let families = match client {
-            "identity" => families!("control_identity"),
-            "destination" => families!("control_destination"),
-            _ => families!("control_policy"),
+            "identity" => balancer_families!("control_identity_balancer", "a connection"),
+            "destination" => balancer_families!("control_destination_balancer", "a connection"),
+            _ => balancer_families!("control_policy_balancer", "a connection"),
         };
-        let labels = Labels::new().with("addr", addr);
-        let endpoints = |state| registry.gauge(families.endpoints, labels.clone().with("endpoint_state", state));
-        let updates = |op| registry.counter(families.p2c_updates, labels.clone().with("op", op));
-        Arc::new(Self {
-            ready: endpoints("ready"),
-            pending: endpoints("pending"),
-            addresses: registry.gauge(families.p2c_endpoints, labels.clone()),
-            reset: updates("Reset"),
-            added: updates("Add"),
-            removed: updates("Remove"),
-            waiting: registry.gauge(families.queue_length, labels.clone()),
-            requests: registry.counter(families.queue_requests, labels.clone()),
-            registry: registry.clone(),
-            client,
-        })
+        let stats = BalancerStats::new(registry, families, &Labels::new().with("addr", addr), FAILFAST);
+        Arc::new(Self { registry: registry.clone(), client, stats, absence: Mutex::default() })
     }
 
     pub fn resolved(&self, lookups: &[(&str, bool)]) {
@@ -91,44 +52,79 @@ impl ServiceMetrics {
         }
     }
 
+    /// The name leads to nothing.
+    pub fn not_found(&self) {
+        self.stats.does_not_exist.incr();
+    }
+
     pub fn changed(&self, before: &[SocketAddr], after: &[SocketAddr]) {
+        let count = |counter: &Counter, of: &[SocketAddr], without: &[SocketAddr]| {
+            counter.add(of.iter().filter(|addr| !without.contains(addr)).count() as u64);
+        };
         if before.is_empty() {
-            self.reset.incr();
+            self.stats.resets.incr();
         } else {
-            self.added.add(after.iter().filter(|addr| !before.contains(addr)).count() as u64);
-            self.removed.add(before.iter().filter(|addr| !after.contains(addr)).count() as u64);
+            count(&self.stats.adds, after, before);
+            count(&self.stats.removes, before, after);
         }
-        let count = i64::try_from(after.len()).unwrap_or(i64::MAX);
-        self.addresses.set(count);
-        self.pending.set((count - self.ready.value()).max(0));
+        self.stats.members.set(i64::try_from(after.len()).unwrap_or(i64::MAX));
+        self.count_pending();
     }
 
     pub fn opened(self: &Arc<Self>) -> Held {
-        self.ready.incr();
-        self.pending.set((self.addresses.value() - self.ready.value()).max(0));
-        Held(self.clone(), |metrics| {
-            metrics.ready.decr();
-            metrics.pending.set((metrics.addresses.value() - metrics.ready.value()).max(0));
-        })
+        let absence = std::mem::take(&mut *self.absence.lock().unwrap_or_else(PoisonError::into_inner));
+        if absence.is_counted {
+            self.stats.gate_opened();
+        }
+        self.stats.ready.incr();
+        self.count_pending();
+        Held(
+            self.clone(),
+            |metrics, _| {
+                metrics.stats.ready.decr();
+                metrics.count_pending();
+            },
+            Instant::now(),
+        )
+    }
+
+    /// No connection could be made.
+    pub fn failed(&self) {
+        let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_away = now - *absence.since.get_or_insert(now) >= FAILFAST;
+        if is_away && !std::mem::replace(&mut absence.is_counted, true) {
+            self.stats.gate_shut();
+        }
     }
 
     pub fn waits(self: &Arc<Self>) -> Held {
-        self.requests.incr();
-        self.waiting.incr();
-        Held(self.clone(), |metrics| metrics.waiting.decr())
+        self.stats.requests.incr();
+        self.stats.waiting.incr();
+        Held(
+            self.clone(),
+            |metrics, since| {
+                metrics.stats.waiting.decr();
+                metrics.stats.latency.observe_time(since.elapsed());
+            },
+            Instant::now(),
+        )
+    }
+
+    fn count_pending(&self) {
+        self.stats.pending.set((self.stats.members.value() - self.stats.ready.value()).max(0));
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        (self.1)(&self.0);
+        (self.1)(&self.0, self.2);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn resolutions_are_counted_by_record_and_result() {
@@ -153,5 +149,38 @@ mod tests {
         }
         drop(held);
         assert!(registry.encode().contains("endpoint_state=\"pending\"} 2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_out_of_reach_for_long_shuts_the_gate_until_it_is_back() {
+        let registry = Registry::new(Duration::from_secs(60));
+        let metrics = ServiceMetrics::new(&registry, "destination", "dst:8086");
+        let value = |family: &str| {
+            let text = registry.encode();
+            let name = format!("control_destination_balancer_queue_{family}{{addr=\"dst:8086\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&name)).expect(family);
+            value.parse::<f64>().expect(family)
+        };
+        let gate = || ["open_total", "shut_total"].map(|family| value(&format!("gate_{family}")));
+        assert_eq!(value("gate_timeout_seconds"), 30.0);
+        let request = metrics.waits();
+        assert_eq!(value("length"), 1.0);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        drop(request);
+        assert_eq!(["length", "latency_seconds_count", "latency_seconds_sum"].map(value), [0.0, 1.0, 2.0]);
+        metrics.failed();
+        tokio::time::advance(FAILFAST - Duration::from_secs(1)).await;
+        metrics.failed();
+        assert_eq!(gate(), [1.0, 0.0]);
+        assert!(value("gate_open_time_seconds") > 1e9 && value("gate_shut_time_seconds") == 0.0);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        metrics.failed();
+        metrics.failed();
+        assert_eq!(gate(), [1.0, 1.0]);
+        assert!(value("gate_open_time_seconds") == 0.0 && value("gate_shut_time_seconds") > 1e9);
+        drop(metrics.opened());
+        assert_eq!(gate(), [2.0, 1.0]);
+        drop(metrics.opened());
+        assert_eq!(gate(), [2.0, 1.0]);
     }
 }

@@ -1,11 +1,14 @@
 //! Metrics: a registry of families, and handles that the data path updates with one relaxed atomic add. Families are declared
 //! as constants beside the component that counts them; a label set is rendered once, when its handle is made.
 
+mod balancer;
 mod encode;
 mod labels;
 pub mod process;
 mod registry;
 
+pub(crate) use balancer::balancer_families;
+pub use balancer::{BalancerFamilies, BalancerStats};
 pub use encode::Encoder;
 pub use labels::Labels;
 pub use registry::{Counter, Gauge, Histogram, Registry};

@@ -2,11 +2,12 @@
 
 use super::{context::Context, metrics_balancer};
 use crate::{
-    balance::{Pool, Settings, Stats},
+    balance::{Pool, Settings},
     control::model::{
         Meta,
         outbound::{Backend, BackendKind, FailureAccrual, Load},
     },
+    metrics::BalancerStats,
 };
 use std::{
     collections::HashMap,
@@ -85,7 +86,7 @@ impl Context {
     pub(super) fn balancer_settings(&self, backend: &BackendRef<'_>) -> Settings {
         let settings = self.settings(backend.kind, backend.load());
         let labels = metrics_balancer::labels(backend);
-        let stats = Stats::new(&self.metrics, backend.kind.families(), &labels, settings.failfast);
+        let stats = BalancerStats::new(&self.metrics, backend.kind.families(), &labels, settings.failfast);
         Settings {
             accrual: backend.accrual.cloned(),
             load_factor: backend.backend.hash().map(|hash| hash.load_factor),
