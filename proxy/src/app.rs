@@ -114,7 +114,7 @@ async fn start(config: Arc<Config>, metrics: Registry, admin: Admin, drain: drai
     identity.ready().await;
     log::info!(target: "app", "Certified identity {}", identity.local_id());
 
-    let control = Control::new(config.clone(), connector, &metrics);
+    let control = Control::new(config.clone(), connector);
     control.watch_eager_ports();
     admin.join_mesh(identity.clone(), &control);
     workers::start(&config, &control, &identity, &metrics, drain)?;

@@ -4,6 +4,7 @@
 use super::addresses::Addresses;
 use super::codec::PairCodec;
 use super::identity::Identity;
+use super::metrics::{StreamMetrics, is_broken};
 use super::service_metrics::ServiceMetrics;
 use crate::BoxError;
 use crate::config::{self, ControlAddr, ControlPlane};
@@ -44,6 +45,7 @@ struct Inner {
     addr: ControlAddr,
     addresses: Arc<Addresses>,
     metrics: Arc<ServiceMetrics>,
+    requests: StreamMetrics,
     origin: http::Uri,
     connector: Connector,
     connection: Mutex<Connection>,
@@ -87,9 +89,20 @@ impl Client {
             .unwrap_or_else(|_| http::Uri::from_static("http://control-plane/"));
         let (opened, _) = watch::channel(0);
         let metrics = ServiceMetrics::new(&connector.registry, service, &format!("{host}:{}", addr.port));
+        let requests =
+            StreamMetrics::new(&connector.registry, &format!("{host}:{}", addr.port), addr.identity.as_deref());
         let (resolver, dns) = (connector.resolver.clone(), connector.dns);
         let addresses = Arc::new(Addresses::new(addr.host.clone(), addr.port, resolver, dns, metrics.clone()));
-        Self(Arc::new(Inner { addr, addresses, metrics, origin, connector, connection: Mutex::default(), opened }))
+        Self(Arc::new(Inner {
+            addr,
+            addresses,
+            metrics,
+            requests,
+            origin,
+            connector,
+            connection: Mutex::default(),
+            opened,
+        }))
     }
 
     pub fn is_local(&self) -> bool {
@@ -121,8 +134,20 @@ impl Client {
     {
         let path = PathAndQuery::from_static(path);
         let mut grpc = self.grpc();
-        let response = grpc.unary(tonic::Request::new(request), path, PairCodec::<Q, M, ()>::default()).await?;
-        Ok(response.into_inner().0)
+        let started = Instant::now();
+        self.0.requests.opened();
+        let result = grpc.unary(tonic::Request::new(request), path, PairCodec::<Q, M, ()>::default()).await;
+        let error = result.as_ref().err();
+        if error.is_none_or(|status| !is_broken(status)) {
+            self.0.requests.answered(started.elapsed());
+        }
+        self.0.requests.closed(error);
+        Ok(result?.into_inner().0)
+    }
+
+    /// What is counted of its requests; those that `ask` makes are.
+    pub(super) fn requests(&self) -> &StreamMetrics {
+        &self.0.requests
     }
 
     fn grpc(&self) -> tonic::client::Grpc<Self> {

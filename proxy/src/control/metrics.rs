@@ -2,12 +2,12 @@
 
 use crate::metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry};
 use std::time::Duration;
-use tonic::Status;
+use tonic::{Code, Status};
 
 static REQUESTS: Family = Family::counter("control_request_total", "Requests to the control plane.");
 static RESPONSES: Family = Family::counter("control_response_total", "Responses of the control plane, when they end.");
 static LATENCY: Family =
-    Family::histogram("control_response_latency_ms", "From a request to the end of its response.", LATENCY_MS);
+    Family::histogram("control_response_latency_ms", "From a request to the beginning of its response.", LATENCY_MS);
 
 #[derive(Clone)]
 pub struct StreamMetrics {
@@ -26,7 +26,7 @@ impl StreamMetrics {
         };
         Self {
             requests: registry.counter(&REQUESTS, labels.clone()),
-            latency: registry.histogram(&LATENCY, labels.clone()),
+            latency: registry.histogram(&LATENCY, labels.clone().with("status_code", 200)),
             registry: registry.clone(),
             labels,
         }
@@ -36,11 +36,48 @@ impl StreamMetrics {
         self.requests.incr();
     }
 
-    pub fn closed(&self, elapsed: Duration, error: Option<&Status>) {
+    /// The first of the response has come.
+    pub fn answered(&self, elapsed: Duration) {
         self.latency.observe_time(elapsed);
-        let code = error.map_or(0, |status| status.code() as i32);
-        let classification = if error.is_none() { "success" } else { "failure" };
-        let labels = self.labels.clone().with("classification", classification).with("grpc_status", code);
+    }
+
+    /// `error` is absent where the response ended well.
+    pub fn closed(&self, error: Option<&Status>) {
+        let is_failure = error.is_some_and(|status| is_failure(status.code()));
+        let classification = if is_failure { "failure" } else { "success" };
+        let labels = match error {
+            Some(status) if is_broken(status) => self
+                .labels
+                .clone()
+                .with("classification", "failure")
+                .with("grpc_status", "")
+                .with("error", "unclassified"),
+            _ => self
+                .labels
+                .clone()
+                .with("status_code", 200)
+                .with("classification", classification)
+                .with("grpc_status", error.map_or(0, |status| status.code() as i32))
+                .with("error", ""),
+        };
         self.registry.counter(&RESPONSES, labels).incr();
     }
+}
+
+/// Whether it is none that the control plane gave.
+pub fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+/// The codes that say that a server failed.
+fn is_failure(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::PermissionDenied
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }

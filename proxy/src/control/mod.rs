@@ -29,14 +29,12 @@ pub use endpoints::Endpoints;
 pub use inbound_profiles::{InboundProfile, InboundProfileWatch};
 
 use crate::config::{Config, ControlAddr};
-use crate::metrics::Registry;
 use backoff::Attempts;
 use client::{Client, Connector};
 use discovery::{Lookup, State};
 use linkerd2_proxy_api::destination::GetDestination;
 use linkerd2_proxy_api::inbound::PortSpec;
 use linkerd2_proxy_api::outbound::{TrafficSpec, traffic_spec::Target};
-use metrics::StreamMetrics;
 use model::inbound::ServerPolicy;
 use model::outbound::Queue;
 use std::collections::HashMap;
@@ -61,8 +59,8 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     config: Arc<Config>,
     runtime: Handle,
-    destination: (Client, StreamMetrics),
-    policy: (Client, StreamMetrics),
+    destination: Client,
+    policy: Client,
     outbound: Cache<Destination, Arc<watch::Sender<State>>>,
     endpoints: Cache<Arc<str>, Endpoints>,
     inbound: Cache<u16, Arc<watch::Sender<Arc<ServerPolicy>>>>,
@@ -87,12 +85,8 @@ impl<V> Drop for Entry<V> {
 
 impl Control {
     /// Must be called on the runtime that is to carry the control plane's streams.
-    pub fn new(config: Arc<Config>, connector: Connector, registry: &Registry) -> Self {
-        let client = |service, addr: &ControlAddr| {
-            let client = Client::new(service, addr.clone(), connector.clone());
-            let metrics = StreamMetrics::new(registry, client.authority(), addr.identity.as_deref());
-            (client, metrics)
-        };
+    pub fn new(config: Arc<Config>, connector: Connector) -> Self {
+        let client = |service, addr: &ControlAddr| Client::new(service, addr.clone(), connector.clone());
         Self(Arc::new(Inner {
             destination: client("destination", &config.control.destination),
             policy: client("policy", &config.control.policy),
@@ -248,17 +242,11 @@ impl Control {
         GetDestination { path, context_token, scheme: String::new() }
     }
 
-    fn follow<Q>(
-        &self,
-        (client, metrics): &(Client, StreamMetrics),
-        path: &'static str,
-        request: Q,
-        is_final: fn(Code) -> bool,
-    ) -> Follow<Q> {
+    fn follow<Q>(&self, client: &Client, path: &'static str, request: Q, is_final: fn(Code) -> bool) -> Follow<Q> {
         Follow {
             attempts: Attempts::of_stream(self.0.config.control.backoff),
             client: client.clone(),
-            metrics: metrics.clone(),
+            metrics: client.requests().clone(),
             limits: self.0.config.control.stream,
             path,
             request,

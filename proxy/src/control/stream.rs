@@ -3,7 +3,7 @@
 
 use super::backoff::Attempts;
 use super::client::Client;
-use super::metrics::StreamMetrics;
+use super::metrics::{StreamMetrics, is_broken};
 use super::overlay::Overlay;
 use crate::config::StreamLimits;
 use std::time::Duration;
@@ -59,7 +59,11 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
             self.metrics.opened();
             let mut count = 0u64;
             let result = self.read_one(started, &mut count, &mut hear).await;
-            self.metrics.closed(started.elapsed(), result.as_ref().err());
+            let error = result.as_ref().err();
+            if count == 0 && error.is_none_or(|status| !is_broken(status)) {
+                self.metrics.answered(started.elapsed());
+            }
+            self.metrics.closed(error);
             match result {
                 Err(status) if (self.is_final)(status.code()) => return status,
                 Err(status) => {
@@ -101,6 +105,9 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
             let deadline = if *count == 0 { first } else { earlier(by(Instant::now(), limits.idle), lifetime) };
             match until(deadline, stream.message()).await {
                 Some(Ok(Some((message, overlay)))) => {
+                    if *count == 0 {
+                        self.metrics.answered(started.elapsed());
+                    }
                     let heard = Heard { message, overlay, is_first: *count == 0 };
                     heard.trace(self.path);
                     hear(heard);

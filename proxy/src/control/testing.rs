@@ -185,7 +185,7 @@ pub fn connector(config: &Config) -> (Connector, Publisher) {
 pub fn control_without_plane(more: &[(&str, &str)]) -> (Arc<Config>, Control) {
     let config = config(([127, 0, 0, 1], 1).into(), &Authority::create().pem, more);
     let (connector, _) = connector(&config);
-    (config.clone(), Control::new(config, connector, &Registry::new(Duration::from_secs(600))))
+    (config.clone(), Control::new(config, connector))
 }
 
 /// An identity without a certificate.

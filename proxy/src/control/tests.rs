@@ -9,6 +9,7 @@ use super::model::outbound::{BackendKind, Distribution, Protocol};
 use super::overlay;
 use super::testing::{Authority, FakeControlPlane, OWN, balanced, config, connector, default_meta};
 use super::*;
+use crate::metrics::Registry;
 use crate::tls::Trust;
 use linkerd2_proxy_api::{destination, identity as wire_identity, inbound, outbound};
 
@@ -16,7 +17,7 @@ async fn start(more: &[(&str, &str)]) -> (FakeControlPlane, Control) {
     let plane = FakeControlPlane::start().await;
     let config = config(plane.addr, &Authority::create().pem, more);
     let (connector, _) = connector(&config);
-    (plane, Control::new(config, connector, &Registry::new(Duration::from_secs(600))))
+    (plane, Control::new(config, connector))
 }
 
 fn addr(text: &str) -> SocketAddr {
@@ -233,7 +234,7 @@ async fn a_port_has_the_default_policy_until_it_is_told_another() {
 async fn our_own_fields_travel_beside_the_contracts() {
     use prost::Message;
     let (mut plane, control) = start(&[]).await;
-    let client = control.0.policy.0.clone();
+    let client = control.0.policy.clone();
     let opened = tokio::spawn(async move {
         let request = outbound::TrafficSpec::default();
         client.watch::<_, outbound::OutboundPolicy, overlay::OutboundPolicy>(discovery::WATCH, request).await

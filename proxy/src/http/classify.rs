@@ -1,16 +1,26 @@
 //! Success or failure of a response: by the first class of its ServiceProfile's route that its status is in; where there
 //! is none, by status for HTTP and by `grpc-status` (in headers or trailers) for gRPC.
 
+use super::BodyError;
 use crate::{balance::Outcome, control::model::profile::ProfileRoute};
 use http::{HeaderMap, StatusCode};
+use std::borrow::Cow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     pub is_success: bool,
     /// Present for gRPC responses whose code decides; 2 (unknown) when the server said none.
     pub grpc_status: Option<u16>,
-    /// The stream broke.
-    pub is_error: bool,
+    /// How the stream broke.
+    pub broken: Option<Broken>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Broken {
+    /// HTTP/2's code for it.
+    Reset(u32),
+    TimedOut,
+    Other,
 }
 
 const UNKNOWN: u16 = 2;
@@ -36,6 +46,48 @@ pub fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
+/// A code as `outbound_grpc_*` calls it.
+pub fn grpc_name(code: u16) -> &'static str {
+    match code {
+        0 => "OK",
+        1 => "CANCELLED",
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        6 => "ALREADY_EXISTS",
+        7 => "PERMISSION_DENIED",
+        8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
+        10 => "ABORTED",
+        11 => "OUT_OF_RANGE",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        15 => "DATA_LOSS",
+        16 => "UNAUTHENTICATED",
+        _ => "UNKNOWN",
+    }
+}
+
+impl Broken {
+    pub fn of(error: &BodyError) -> Self {
+        match (error, error.reason()) {
+            (_, Some(reason)) => Self::Reset(reason.into()),
+            (BodyError::TimedOut(_), None) => Self::TimedOut,
+            (_, None) => Self::Other,
+        }
+    }
+
+    /// The `error` label of `response_total`.
+    pub fn label(self) -> Cow<'static, str> {
+        match self {
+            Self::Reset(code) => format!("h2({:?})", h2::Reason::from(code)).into(),
+            Self::TimedOut => "timeout".into(),
+            Self::Other => "unclassified".into(),
+        }
+    }
+}
+
 impl Classifier {
     pub fn new(is_grpc: bool, status: StatusCode, profile: Option<&ProfileRoute>) -> Self {
         Self { status, is_grpc, by_profile: profile.and_then(|profile| profile.classify(status)) }
@@ -55,10 +107,10 @@ impl Classifier {
     pub fn end(&self, code: Option<u16>) -> Class {
         if self.goes_by_code() {
             let is_success = code.is_none_or(|code| !GRPC_FAILURES.contains(&code));
-            return Class { is_success, grpc_status: Some(code.unwrap_or(UNKNOWN)), is_error: false };
+            return Class { is_success, grpc_status: Some(code.unwrap_or(UNKNOWN)), broken: None };
         }
         let is_failure = self.by_profile.unwrap_or(self.status.is_server_error());
-        Class { is_success: !is_failure, grpc_status: None, is_error: false }
+        Class { is_success: !is_failure, grpc_status: None, broken: None }
     }
 
     /// What a response of this class says about the endpoint that it came from.
@@ -90,8 +142,8 @@ impl Classifier {
     }
 
     /// The class of a response that broke off.
-    pub fn error(&self) -> Class {
-        Class { is_success: false, grpc_status: None, is_error: true }
+    pub fn error(&self, error: &BodyError) -> Class {
+        Class { is_success: false, grpc_status: None, broken: Some(Broken::of(error)) }
     }
 }
 
@@ -104,7 +156,7 @@ mod tests {
         let grpc = Classifier::new(true, StatusCode::OK, None);
         assert!(grpc.end(Some(0)).is_success && grpc.end(Some(5)).is_success);
         assert!(!grpc.end(Some(14)).is_success);
-        assert_eq!(grpc.end(None), Class { is_success: true, grpc_status: Some(2), is_error: false });
+        assert_eq!(grpc.end(None), Class { is_success: true, grpc_status: Some(2), broken: None });
         assert!(!Classifier::new(false, StatusCode::BAD_GATEWAY, None).end(None).is_success);
         assert!(Classifier::new(false, StatusCode::NOT_FOUND, None).end(None).is_success);
     }
@@ -116,14 +168,14 @@ mod tests {
         let response_classes = vec![class(200..=200, false), class(404..=404, true), class(200..=299, true)];
         let profile = ProfileRoute { labels: crate::metrics::Labels::new(), response_classes };
         let of = |is_grpc, status| Classifier::new(is_grpc, StatusCode::from_u16(status).unwrap(), Some(&profile));
-        let decided = |is_success| Class { is_success, grpc_status: None, is_error: false };
+        let decided = |is_success| Class { is_success, grpc_status: None, broken: None };
         assert_eq!(of(true, 200).end(Some(14)), decided(true));
         assert_eq!(of(true, 202).end(Some(0)), decided(false));
         assert_eq!(of(true, 200).early_outcome(None), Some(Outcome::Success), "nothing is waited for");
         assert_eq!((of(true, 404).end(None), of(false, 404).end(None)), (decided(false), decided(false)));
         // Where no class speaks, all is as without a profile.
         let none = ProfileRoute { response_classes: Vec::new(), ..profile.clone() };
-        let by_code = Class { is_success: false, grpc_status: Some(14), is_error: false };
+        let by_code = Class { is_success: false, grpc_status: Some(14), broken: None };
         assert_eq!(Classifier::new(true, StatusCode::OK, Some(&none)).end(Some(14)), by_code);
         assert_eq!(of(false, 503).end(None), decided(false));
     }

@@ -1,7 +1,10 @@
 //! What is counted about requests. Handles for a status are made when it is first seen, and found again by a scan of
 //! the few that occur.
 
-use super::{Body, classify::Class};
+use super::{
+    Body,
+    classify::{Broken, Class, grpc_name},
+};
 use crate::metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry};
 use http_body::Body as _;
 use std::{
@@ -71,19 +74,20 @@ impl RequestStats {
         latencies.push((status, histogram));
     }
 
+    /// Counts a response's end. `status` is 0 where none came.
     pub fn response(&self, status: u16, class: Class) {
         let mut responses = lock(&self.responses);
         if let Some((.., counter)) = responses.iter().find(|(s, c, _)| *s == status && *c == class) {
             return counter.incr();
         }
-        let grpc = class.grpc_status.map(|code| code.to_string()).unwrap_or_default();
-        let labels = self
-            .labels
-            .clone()
-            .with("status_code", status)
+        let labels = match status {
+            0 => self.labels.clone(),
+            status => self.labels.clone().with("status_code", status),
+        };
+        let labels = labels
             .with("classification", if class.is_success { "success" } else { "failure" })
-            .with("grpc_status", grpc)
-            .with("error", if class.is_error { "reset" } else { "" });
+            .with("grpc_status", text(class.grpc_status))
+            .with("error", class.broken.map(Broken::label).unwrap_or_default());
         let counter = self.registry.counter(self.families.responses, labels);
         counter.incr();
         responses.push((status, class, counter));
@@ -96,6 +100,8 @@ pub struct StreamFamilies {
     /// None where another family of the same streams counts how they end.
     pub statuses: Option<&'static Family>,
     pub frames: &'static Family,
+    /// Inbound families call the code `status`, a number also for gRPC; they have it beside the outbound families' name.
+    pub has_status: bool,
 }
 
 /// The families of a route or of one of its backends: how long streams take, how they end, and how large the frames are
@@ -105,10 +111,14 @@ pub struct StreamStats {
     pub frames: Histogram,
     labels: Labels,
     is_grpc: bool,
+    has_status: bool,
     statuses: Option<&'static Family>,
     duration: Histogram,
-    seen: Mutex<Vec<(u16, &'static str, Counter)>>,
+    seen: Mutex<Vec<(StreamEnd, Counter)>>,
 }
+
+/// Status or code, where there was one, and error.
+type StreamEnd = (Option<u16>, &'static str);
 
 impl StreamStats {
     pub fn new(registry: &Registry, labels: Labels, is_grpc: bool, families: &StreamFamilies) -> Arc<Self> {
@@ -118,28 +128,31 @@ impl StreamStats {
             registry: registry.clone(),
             labels,
             is_grpc,
+            has_status: families.has_status,
             statuses: families.statuses,
             seen: Mutex::default(),
         })
     }
 
-    /// Counts a stream's end. `error` is one of the contract's upper-case words, or empty.
+    /// Counts a stream's end. `status` is 0 where none came; `error` is one of the contract's upper-case words, or empty.
     pub fn end(&self, elapsed: Duration, status: u16, class: Class, error: &'static str) {
         self.duration.observe_time(elapsed);
         let Some(statuses) = self.statuses else { return };
-        let code = if self.is_grpc { class.grpc_status.unwrap_or(2) } else { status };
+        let code = if self.is_grpc { class.grpc_status } else { Some(status).filter(|status| *status > 0) };
+        let end = (code, error);
         let mut seen = lock(&self.seen);
-        if let Some((.., counter)) = seen.iter().find(|(c, e, _)| *c == code && *e == error) {
+        if let Some((_, counter)) = seen.iter().find(|(seen, _)| *seen == end) {
             return counter.incr();
         }
-        let name = if self.is_grpc { "grpc_status" } else { "http_status" };
-        let labels = match error.is_empty() {
-            true => self.labels.clone().with(name, code).with("error", ""),
-            false => self.labels.clone().with(name, "").with("error", error),
+        let labels = self.labels.clone();
+        let labels = if self.has_status { labels.with("status", text(code)) } else { labels };
+        let labels = match self.is_grpc {
+            true => labels.with("grpc_status", code.map_or("UNKNOWN", grpc_name)),
+            false => labels.with("http_status", text(code)),
         };
-        let counter = self.registry.counter(statuses, labels);
+        let counter = self.registry.counter(statuses, labels.with("error", error));
         counter.incr();
-        seen.push((code, error, counter));
+        seen.push((end, counter));
     }
 }
 
@@ -199,10 +212,14 @@ impl Upload {
     pub fn for_test() -> Arc<Self> {
         static TIMES: Family = Family::histogram("times", "Times.", LATENCY_MS);
         static FRAMES: Family = Family::histogram("frames", "Frames.", LATENCY_MS);
-        let families = StreamFamilies { duration: &TIMES, statuses: None, frames: &FRAMES };
+        let families = StreamFamilies { duration: &TIMES, statuses: None, frames: &FRAMES, has_status: false };
         let registry = Registry::new(Duration::from_secs(1));
         Arc::new(Self::new(StreamStats::new(&registry, Labels::new(), false, &families), true))
     }
+}
+
+fn text(code: Option<u16>) -> String {
+    code.map(|code| code.to_string()).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -173,7 +173,7 @@ impl Tracker {
             }
         } else {
             self.judge(Outcome::Failure, None);
-            self.finish(self.classifier.error(), error_label(error));
+            self.finish(self.classifier.error(error), error_label(error));
         }
         if self.rescues_grpc { grpc_trailers(error) } else { None }
     }

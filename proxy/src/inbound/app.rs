@@ -71,7 +71,7 @@ impl App {
                 options: direction.connect,
                 tls: None,
                 hides_session: true,
-                metrics: metrics::connect(&context.metrics, addr),
+                metrics: metrics::connect(&context.metrics),
             }),
             http1: Http1Client::new(direction.http1_idle_timeout, direction.max_idle_connections),
             http2: Http2Client::new(Http2Params::default(), (windows.stream_window, windows.connection_window)),

@@ -207,7 +207,7 @@ impl HttpService {
                     Error::Connect(error) if error.is_timeout() => 504,
                     _ => 502,
                 };
-                let class = classify::Class { is_success: false, grpc_status: None, is_error: false };
+                let class = classify::Class { is_success: false, grpc_status: None, broken: None };
                 for stats in [Some(&counters.stats), profile.as_ref().map(|p| &p.stats)].into_iter().flatten() {
                     stats.latency(status, started.elapsed());
                     stats.response(status, class);

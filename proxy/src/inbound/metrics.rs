@@ -14,7 +14,7 @@ use crate::{
         error::Error,
         stats::{RequestStats, StreamFamilies, StreamStats},
     },
-    metrics::{Counter, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
+    metrics::{Counter, DETECTION, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         header::{Session, TransportHeader},
@@ -59,11 +59,8 @@ static TCP_ERRORS: Family = Family::counter(
     "inbound_tcp_errors_total",
     "The total number of inbound TCP connections that could not be processed.",
 );
-static DETECT_DURATION: Family = Family::histogram(
-    "inbound_tcp_detect_http_duration_seconds",
-    "Time taken for HTTP protocol detection.",
-    DURATION_FINE,
-);
+static DETECT_DURATION: Family =
+    Family::histogram("inbound_tcp_detect_http_duration_seconds", "Time taken for HTTP protocol detection.", DETECTION);
 static DETECT_RESULTS: Family =
     Family::counter("inbound_tcp_detect_http_results_total", "Results of HTTP protocol detection.");
 static HEADER_CONNECTIONS: Family =
@@ -121,8 +118,8 @@ pub fn accept(registry: &Registry, addr: SocketAddr, tls: &Tls, policy: &ServerP
 }
 
 /// Connections that the proxy makes to the application.
-pub fn connect(registry: &Registry, addr: SocketAddr) -> Arc<TransportMetrics> {
-    let labels = target_labels(Labels::new().with("direction", "inbound").with("peer", "dst"), addr);
+pub fn connect(registry: &Registry) -> Arc<TransportMetrics> {
+    let labels = Labels::new().with("direction", "inbound").with("peer", "dst");
     TransportMetrics::new(registry, labels.with("tls", "no_identity").with("no_tls_reason", "loopback"))
 }
 
@@ -136,8 +133,9 @@ pub fn route(
     authz: &Authz,
 ) -> Arc<RouteCounters> {
     let client = client_labels(Labels::new(), addr, tls, policy).join(&rule.labels).join(&authz.labels);
-    let parent = policy.meta.parent_labels().join(&route.route_labels());
-    let families = |duration, statuses, frames| StreamFamilies { duration, statuses, frames };
+    let parent = policy.meta.short_labels("parent_").with("parent_port", addr.port());
+    let parent = parent.join(&route.short_labels("route_"));
+    let families = |duration, statuses, frames| StreamFamilies { duration, statuses, frames, has_status: true };
     let (requests, whole, response) = match rule.is_grpc {
         false => (
             &HTTP_REQUESTS,
@@ -256,7 +254,7 @@ pub fn transport_header(registry: &Registry, header: &TransportHeader, client: &
     let session = match header.session {
         None => "",
         Some(Session::Http1) => "http/1",
-        Some(Session::Http2) => "http/2",
+        Some(Session::Http2) => "h2",
     };
     let labels = Labels::new()
         .with("session_protocol", session)

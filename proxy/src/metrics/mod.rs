@@ -87,6 +87,8 @@ pub const DURATION_COARSE: Buckets =
 /// `*_balancer_queue_latency_seconds`.
 pub const QUEUE_LATENCY: Buckets =
     Buckets { unit: Unit::Seconds, bounds: &[MS / 2, 5 * MS, 50 * MS, 500 * MS, 1_000 * MS, 3_000 * MS] };
+/// `*_tcp_detect_http_duration_seconds`.
+pub const DETECTION: Buckets = Buckets { unit: Unit::Seconds, bounds: &[MS, 100 * MS] };
 /// `*_frame_size_bytes`.
 pub const FRAME_BYTES: Buckets = Buckets { unit: Unit::Bytes, bounds: &[128, KI, 10 * KI] };
 

@@ -62,7 +62,8 @@ impl<'a> Exchange<'a> {
         mut upgrade: Option<Upgrade>,
     ) -> Result<Response<Body>, Error> {
         let wishes = plan.wishes(request.headers_mut());
-        filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)?;
+        filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)
+            .inspect_err(|error| self.count_failed_stream(error))?;
         let retry = wishes.retry.as_deref().filter(|_| !self.asked.is_upgrade);
         let budget = plan.budget.as_ref().filter(|_| !self.asked.is_upgrade);
         let bound = plan.session.as_ref().and_then(|session| session.read(request.headers()));

@@ -15,8 +15,8 @@ use crate::{
     },
     drain,
     http::{
-        Body, BodyError, Error,
-        classify::{Class, Classifier, grpc_status, is_grpc},
+        Body, Error,
+        classify::{Broken, Class, Classifier, grpc_status, is_grpc},
         error::Asker,
         filters, headers,
         retry_after::retry_after,
@@ -185,16 +185,13 @@ impl<'a> Exchange<'a> {
         if let Some(plan) = &self.rule.plan {
             return Box::pin(self.run_planned(plan, request, upgrade)).await;
         }
-        filters::apply_request(&self.policy.filters, &mut request, self.found.prefix_len)?;
-        let backend = self.choose().await.ok_or(Error::NoBackend)?;
-        filters::apply_request(&backend.filters, &mut request, self.found.prefix_len)?;
-        match self.send(backend, None, request, upgrade.as_mut()).await {
-            Ok(answered) => Ok(self.settle(answered)),
-            Err(error) => {
-                self.count_failed_stream(&error);
-                Err(error)
-            }
-        }
+        let count = |error: &Error| self.count_failed_stream(error);
+        let prefix_len = self.found.prefix_len;
+        filters::apply_request(&self.policy.filters, &mut request, prefix_len).inspect_err(count)?;
+        let backend = self.choose().await.ok_or(Error::NoBackend).inspect_err(count)?;
+        filters::apply_request(&backend.filters, &mut request, prefix_len).inspect_err(count)?;
+        let answered = self.send(backend, None, request, upgrade.as_mut()).await.inspect_err(count)?;
+        Ok(self.settle(answered))
     }
 
     /// Counts a stream that ends without a response.
@@ -229,7 +226,7 @@ impl<'a> Exchange<'a> {
             (Error::Connect(_) | Error::Upstream(_), Ok(status)) if error.reset().is_none() => {
                 Classifier::new(self.is_grpc, status, self.policy.profile.as_deref()).end(Some(code))
             }
-            _ => Class { is_success: false, grpc_status: self.is_grpc.then_some(code), is_error: false },
+            _ => Class { is_success: false, grpc_status: self.is_grpc.then_some(code), broken: None },
         };
         (status, class)
     }
@@ -244,15 +241,24 @@ impl<'a> Exchange<'a> {
     }
 
     fn count_error(&self, stats: &StreamStats, error: &Error) {
-        let word = match error {
-            Error::FailFast => "FAIL_FAST",
-            Error::LoadShed => "LOAD_SHED",
-            Error::Upstream(error) => error_label(error),
-            Error::Connect(_) => "IO",
-            Error::TimedOut(why) => why.label(),
-            _ => "UNKNOWN",
+        let ((status, code), word) = match error {
+            Error::FailFast => ((0, None), "FAIL_FAST"),
+            Error::LoadShed => ((0, None), "LOAD_SHED"),
+            Error::Upstream(error) if error.reason().is_some() => ((0, None), error_label(error)),
+            Error::TimedOut(why) => ((0, None), why.label()),
+            // These are answers of the endpoint, as far as the route is concerned, or the policy's own.
+            Error::Connect(_)
+            | Error::Upstream(_)
+            | Error::Injected { .. }
+            | Error::InjectedGrpc { .. }
+            | Error::Redirect { .. } => {
+                let (status, code) = error.statuses();
+                ((status, Some(code)), "")
+            }
+            _ => ((0, None), "UNKNOWN"),
         };
-        stats.end(self.started.elapsed(), 0, Class { is_success: false, grpc_status: None, is_error: true }, word);
+        let class = Class { is_success: false, grpc_status: code, broken: None };
+        stats.end(self.started.elapsed(), status, class, word);
     }
 
     /// Sends on the response that the application gets.
@@ -334,12 +340,24 @@ impl<'a> Exchange<'a> {
                             request = again;
                         }
                         _ => {
-                            count_failure(&picked.peer, &failed.error, sent_at);
+                            self.count_failure(&picked.peer, &failed.error, sent_at);
                             return fail(failed.error);
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// A request that an endpoint failed is one of its responses, as the client sees it.
+    fn count_failure(&self, endpoint: &HttpEndpoint, error: &Error, started: Instant) {
+        endpoint.stats.request();
+        match error {
+            Error::Upstream(error) if error.reason().is_some() => {
+                let class = Class { is_success: false, grpc_status: None, broken: Some(Broken::of(error)) };
+                endpoint.stats.response(0, class);
+            }
+            error => self.count_answer(&endpoint.stats, error, started),
         }
     }
 
@@ -390,19 +408,6 @@ impl<'a> Exchange<'a> {
         tracker.stream_started = self.started;
         Answered { response, tracker: Box::new(tracker), backend, endpoint: picked.addr }
     }
-}
-
-/// A request that an endpoint failed is one of its responses, as the client sees it.
-fn count_failure(endpoint: &HttpEndpoint, error: &Error, started: Instant) {
-    let class =
-        Class { is_success: false, grpc_status: None, is_error: matches!(error, Error::Upstream(BodyError::H2(_))) };
-    let status = match error {
-        Error::Connect(error) if error.is_timeout() => 504,
-        _ => 502,
-    };
-    endpoint.stats.request();
-    endpoint.stats.latency(status, started.elapsed());
-    endpoint.stats.response(status, class);
 }
 
 fn find<'a>(routes: &'a HttpRoutes, request: &Request<Body>) -> Option<(Found, &'a HttpPolicy, &'a HttpRule)> {

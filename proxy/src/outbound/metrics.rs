@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::{
     control::model::{Endpoint, Meta, endpoint::ZoneLocality, outbound::Protocol},
     http::{error::Error, stats::StreamFamilies},
-    metrics::{DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
+    metrics::{DETECTION, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         failure,
@@ -68,7 +68,7 @@ static PROTOCOL_CONNECTIONS: Family =
 static DETECT_DURATION: Family = Family::histogram(
     "outbound_tcp_detect_http_duration_seconds",
     "Time taken for HTTP protocol detection.",
-    DURATION_FINE,
+    DETECTION,
 );
 static DETECT_RESULTS: Family =
     Family::counter("outbound_tcp_detect_http_results_total", "Results of HTTP protocol detection.");
@@ -89,7 +89,8 @@ pub struct RouteFamilies {
 }
 
 pub fn route_families(is_grpc: bool) -> RouteFamilies {
-    let families = |duration, statuses, frames| StreamFamilies { duration, statuses: Some(statuses), frames };
+    let families =
+        |duration, statuses, frames| StreamFamilies { duration, statuses: Some(statuses), frames, has_status: false };
     match is_grpc {
         false => RouteFamilies {
             stream: families(&HTTP_ROUTE_DURATION, &HTTP_ROUTE_STATUSES, &HTTP_ROUTE_FRAMES),
@@ -192,12 +193,14 @@ impl<'a> ConnectionCounters<'a> {
         Self { registry, parent: parent.parent_labels() }
     }
 
-    pub fn protocol(&self, version: Option<HttpVersion>, protocol: &Protocol) {
-        let name = match (protocol, version) {
-            (Protocol::Tls(_), _) => "tls",
-            (_, Some(HttpVersion::Http1)) => "http/1",
-            (_, Some(HttpVersion::Http2)) => "http/2",
-            (_, None) => "opaq",
+    /// What the policy says of the connection's protocol.
+    pub fn protocol(&self, protocol: &Protocol) {
+        let name = match protocol {
+            Protocol::Http1(_) => "http/1",
+            Protocol::Http2(_) | Protocol::Grpc(_) => "http/2",
+            Protocol::Detect { .. } | Protocol::Invalid(_) => "detect",
+            Protocol::Opaque(_) => "opaq",
+            Protocol::Tls(_) => "tls",
         };
         self.registry.counter(&PROTOCOL_CONNECTIONS, self.parent.clone().with("protocol", name)).incr();
     }

@@ -54,6 +54,7 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
         worker.target(Destination::Addr(orig_dst)).await.map_err(|error| io::Error::other(error.0.to_string()))?;
     let policy = target.policy();
     let counters = ConnectionCounters::new(&worker.context.metrics, &policy.parent);
+    counters.protocol(&policy.protocol);
     let version = match &policy.protocol {
         Protocol::Http1(_) => Some(HttpVersion::Http1),
         Protocol::Http2(_) | Protocol::Grpc(_) => Some(HttpVersion::Http2),
@@ -64,7 +65,6 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
             detected(&counters, &tcp, timeout).await?
         }
     };
-    counters.protocol(version, &policy.protocol);
     drop(policy);
     let mut stream = Stream::plain(tcp);
     if let Some(metrics) = &target.accept_metrics {

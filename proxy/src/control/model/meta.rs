@@ -41,7 +41,8 @@ impl Meta {
         self.labels("backend_").with("backend_port", self.port_label()).with("backend_section_name", &self.section)
     }
 
-    /// `PREFIXgroup`, `PREFIXkind`, `PREFIXname`: what the inbound side says of a server (`srv_`), route or authorization.
+    /// `PREFIXgroup`, `PREFIXkind`, `PREFIXname`: what the inbound side says of a server (`srv_`, `parent_`), route or
+    /// authorization.
     pub fn short_labels(&self, prefix: &str) -> Labels {
         Labels::new()
             .with(&format!("{prefix}group"), &self.group)
