@@ -81,7 +81,9 @@ fn requests_for_a_service_go_out_again_and_tell_who_forwarded_them() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let forwarded = format!("saw-forwarded: by={WEB};for={BOT};host={GATEWAY}:{HTTP1};proto=https\r\n");
         assert!(answer.contains(&forwarded), "{answer}");
-        assert!(answer.contains(&format!("saw-host: {GATEWAY}:{HTTP1}\r\n")), "{answer}");
+        for part in [format!("saw-host: {GATEWAY}:{HTTP1}\r\n"), "saw-uri: /x\r\n".to_owned()] {
+            assert!(answer.contains(&part), "{answer}");
+        }
         assert!(!answer.contains("saw-l5d-"), "{answer}");
         let client = format!("client_id=\"{BOT}\"");
         let labels =
@@ -105,6 +107,7 @@ fn requests_for_a_service_go_out_again_and_tell_who_forwarded_them() {
             assert_eq!(head.status, 200, "{head:?}");
             assert_eq!(head.headers.get("l5d-orig-proto").is_some_and(|v| v == "HTTP/1.1"), carried, "{head:?}");
             assert_eq!(head.headers["saw-version"], if carried { "HTTP/1.1" } else { "HTTP/2.0" });
+            assert!(!carried || head.headers["saw-uri"] == "/x", "{head:?}");
             assert!(head.headers["saw-forwarded"].to_str().unwrap().starts_with(&format!("by={WEB};for={BOT}")));
         }
     });

@@ -71,6 +71,7 @@ impl Gateway {
     pub async fn send(
         &self,
         mut request: Box<Request<Body>>,
+        is_absolute_form: bool,
         is_grpc: bool,
         drain: drain::Watch,
     ) -> Result<Response<Body>, Error> {
@@ -87,11 +88,15 @@ impl Gateway {
         if request.version() != Version::HTTP_2 {
             let host = HeaderValue::from_str(self.authority.as_str());
             request.headers_mut().insert(HOST, host.map_err(|_| Error::BadRequest("the name is no host"))?);
-            if request.method() != http::Method::CONNECT {
-                let mut parts = std::mem::take(request.uri_mut()).into_parts();
-                parts.scheme = Some(Scheme::HTTP);
-                parts.authority = Some(self.authority.clone());
-                *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Error::BadRequest("the path is no path"))?;
+            match (request.method() == http::Method::CONNECT, is_absolute_form) {
+                (true, _) => {}
+                (false, false) => headers::to_origin_form(&mut request),
+                (false, true) => {
+                    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+                    parts.scheme = Some(Scheme::HTTP);
+                    parts.authority = Some(self.authority.clone());
+                    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Error::BadRequest("the path is no path"))?;
+                }
             }
         }
         self.destination.send(request, is_grpc, self.client_ip, drain).await
