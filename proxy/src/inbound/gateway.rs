@@ -95,7 +95,8 @@ impl Gateway {
                     let mut parts = std::mem::take(request.uri_mut()).into_parts();
                     parts.scheme = Some(Scheme::HTTP);
                     parts.authority = Some(self.authority.clone());
-                    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Error::BadRequest("the path is no path"))?;
+                    *request.uri_mut() =
+                        Uri::from_parts(parts).map_err(|_| Error::BadRequest("the path is no path"))?;
                 }
             }
         }
