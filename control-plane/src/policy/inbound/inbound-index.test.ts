@@ -17,10 +17,10 @@ import {
   TRAFFIC_TARGETS,
 } from '@tulle/api';
 import fc from 'fast-check';
-import { pod } from '../../testing/objects.ts';
+import { namespace as namespaceOf, pod } from '../../testing/objects.ts';
 import { InboundWorld, policy, server } from '../../testing/policies.ts';
 import { toServer } from './translator.ts';
-import type { WorkloadRef } from './workload.ts';
+import { type WorkloadRef, workloadKey } from './workload.ts';
 
 const GROUP = 'policy.linkerd.io';
 const GATEWAY = 'gateway.networking.k8s.io';
@@ -46,8 +46,13 @@ const selector = fc.constantFrom<object>(
 );
 
 const serverSpec = fc.record({
-  ...{ podSelector: selector, port: fc.constantFrom<number | string>(8080, 8080, 'http', 9000, 0) },
+  ...{ podSelector: fc.option(selector, { nil: undefined, freq: 3 }) },
+  ...{
+    externalWorkloadSelector: fc.option(selector, { nil: undefined, freq: 1 }),
+    port: fc.constantFrom<number | string>(8080, 8080, 'http', 9000, 0),
+  },
   ...{ accessPolicy: fc.constantFrom('deny', 'audit', 'all-authenticated', 'nonsense') },
+  ...{ proxyProtocol: fc.constantFrom('unknown', 'unknown', 'gRPC', 'opaque') },
 });
 const authorizationSpec = fc.record({
   server: fc.oneof(
@@ -63,6 +68,7 @@ const authorizationSpec = fc.record({
 const targetRef = fc.oneof(
   name.map((each) => ({ group: GROUP, kind: 'Server', name: each })),
   name.map((each) => ({ group: GATEWAY, kind: 'HTTPRoute', name: each })),
+  name.map((each) => ({ group: GATEWAY, kind: 'GRPCRoute', name: each })),
   name.map((each) => ({ group: GROUP, kind: 'HTTPRoute', name: each })),
   namespace.map((each) => ({ kind: 'Namespace', name: each })),
 );
@@ -117,13 +123,34 @@ const POLICIES: [Parameters<typeof policy>[0], fc.Arbitrary<unknown>][] = [
 ];
 
 const podLabels = fc.constantFrom<Record<string, string>>({}, { app: 'web' }, { app: 'bot' });
+const annotations = fc.constantFrom<Record<string, string>>(
+  {},
+  {},
+  { 'config.linkerd.io/default-inbound-policy': 'deny' },
+  { 'config.linkerd.io/opaque-ports': '8080' },
+  { 'config.linkerd.io/proxy-require-identity-inbound-ports': '9000' },
+);
+const probe = fc.constantFrom(undefined, { httpGet: { path: '/ready', port: 'http' } }, { grpc: { port: 9000 } });
 const podObject = fc
-  .record({ name, namespace, labels: podLabels })
-  .map((each) =>
-    pod(each.name, { ...each, containers: [{ name: 'app', ports: [{ name: 'http', containerPort: 8080 }] }] }),
+  .record({ name, namespace, labels: podLabels, annotations, probe })
+  .map(({ probe: readinessProbe, ...each }) =>
+    pod(each.name, {
+      ...each,
+      containers: [{ name: 'app', ports: [{ name: 'http', containerPort: 8080 }], readinessProbe }],
+    }),
   );
+const externalObject = fc
+  .record({ name, namespace, labels: podLabels, annotations, port: fc.constantFrom(8080, 9000) })
+  .map(({ port, ...each }): KubeObject => {
+    const spec = { meshTLS: { identity: 'vm.example', serverName: 'vm.example' }, ports: [{ name: 'http', port }] };
+    const { metadata, ...rest } = policy(EXTERNAL_WORKLOADS, each.name, spec, each);
+    return { ...rest, metadata: { ...metadata, annotations: each.annotations } };
+  });
+const namespaceObject = fc.tuple(namespace, annotations).map(([each, of]) => namespaceOf(each, of));
 const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
   podObject,
+  externalObject,
+  namespaceObject,
   ...POLICIES.map(([kind, spec]) =>
     fc.tuple(name, spec, options).map(([each, of, more]) => policy(kind, each, of, more)),
   ),
@@ -138,8 +165,11 @@ function answers(world: InboundWorld): Map<string, unknown> {
   for (const each of ['app', 'other']) {
     for (const podName of NAMES) {
       for (const port of PORTS) {
-        const answer = world.server(podName, port, { namespace: each });
-        found.set(`pod/${each}/${podName}:${port}`, answer && toServer(answer));
+        for (const kind of ['Pod', 'ExternalWorkload'] as const) {
+          const answer = world.server(podName, port, { kind, namespace: each });
+          const key = workloadKey({ kind, namespace: each, name: podName });
+          found.set(`${key}:${port}`, answer && toServer(answer));
+        }
       }
     }
   }
