@@ -45,7 +45,9 @@ test('prefers hosts, then paths, methods, headers, parameters, and the earlier o
   assert.equal(best([{ matches: [path('exact', '/a/b')] }, { hostnames: ['*.app'] }, { hostnames: ['web.app'] }]), 2);
   assert.equal(best([{ hostnames: ['*.app'] }, { hostnames: ['*.b.app'] }], { host: 'a.b.app' }), 1);
   assert.equal(best([{ hostnames: ['*.app'] }], { host: 'app' }), undefined);
-  assert.equal(best([{ matches: [path('regex', '/a/b')] }, { matches: [path('prefix', '/a')] }]), 1);
+  assert.equal(best([{ matches: [path('prefix', '/a')] }, { matches: [path('regex', '/a/.')] }]), 1);
+  assert.equal(best([{ matches: [path('prefix', '/a/b')] }, { matches: [path('regex', '/a/.')] }]), 0);
+  assert.equal(best([{ matches: [path('regex', '/a/.')] }, { matches: [path('exact', '/a/b')] }]), 1);
   assert.equal(best([{ matches: [path('prefix', '/a')] }, { matches: [path('prefix', '/a/b')] }]), 1);
   assert.equal(best([{ matches: [path('prefix', '/a/b')] }, { matches: [path('exact', '/a/b')] }]), 1);
   assert.equal(

@@ -1,7 +1,7 @@
 /**
  * How a request finds its route, as proxies do it, for explanations and tests of policies. Precedence is the Gateway
- * API's: exact host before longer suffix before none; then exact path, longer prefix, expression; then a method; then more
- * headers; then more query parameters; then the earlier one.
+ * API's: exact host before longer suffix before none; then more of the path, an exact one before others; then a method;
+ * then more headers; then more query parameters; then the earlier one. Expressions take the whole path.
  */
 import type { GrpcMatch, HttpMatch, PathMatch, ValueMatch } from '@tulle/api/routes/http-match.ts';
 import { parseRegex } from '@tulle/api/routes/regex.ts';
@@ -137,12 +137,12 @@ function rankHttp(match: HttpMatch, { method, path, headers }: RequestFacts): Ra
 }
 
 function rankPath({ kind, value }: PathMatch, path: string): Rank | undefined {
-  if (kind === 'exact') return path === value ? [3, value.length] : undefined;
-  if (kind === 'regex') return parseRegex(value)?.test(path) ? [1, 0] : undefined;
+  if (kind === 'exact') return path === value ? [value.length, 1] : undefined;
+  if (kind === 'regex') return parseRegex(value)?.test(path) ? [path.length, 0] : undefined;
   // Whole elements of the path only.
-  const bare = value.endsWith('/') ? value.slice(0, -1) : value;
+  const bare = value.replace(/\/+$/, '');
   const isMatch = path === bare || path.startsWith(`${bare}/`);
-  return isMatch ? [2, value.length] : undefined;
+  return isMatch ? [Math.max(bare.length, 1), 0] : undefined;
 }
 
 function rankGrpc(match: GrpcMatch, { path, headers }: RequestFacts): Rank | undefined {

@@ -16,7 +16,7 @@ const path = (type: string, value: string) => ({ path: { type, value } });
 
 test('finds the rule by the precedence of the Gateway API', () => {
   const rules = [
-    rule([path('RegularExpression', '/a/.*')]),
+    rule([path('RegularExpression', '/a/x.*')]),
     rule([path('PathPrefix', '/a')]),
     rule([path('PathPrefix', '/a/b')]),
     rule([path('Exact', '/a/b')]),
@@ -29,6 +29,7 @@ test('finds the rule by the precedence of the Gateway API', () => {
   assert.equal(found({ path: '/a/b' }), 'spec.rules[3]');
   assert.equal(found({ path: '/a/b/c' }), 'spec.rules[2]');
   assert.equal(found({ path: '/a/bc' }), 'spec.rules[1]');
+  assert.equal(found({ path: '/a/xy' }), 'spec.rules[0]');
   assert.equal(found({ path: '/a/b/c', method: 'POST' }), 'spec.rules[4]');
   assert.equal(found({ path: '/a/b/c', headers: { x: '1' } }), 'spec.rules[5]');
   assert.equal(found({ path: '/a/b/c?q=1' }), 'spec.rules[6]');
