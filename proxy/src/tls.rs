@@ -56,7 +56,8 @@ pub fn client_id(connection: &CommonState) -> Option<PeerId> {
 /// The DNS and then the URI names of a certificate.
 fn names(leaf: &CertificateDer<'_>) -> Vec<PeerId> {
     let Ok(cert) = webpki::EndEntityCert::try_from(leaf) else { return Vec::new() };
-    let dns = cert.valid_dns_names().map(|name| PeerId::Dns(name.into()));
+    // A wildcard names nobody.
+    let dns = cert.valid_dns_names().filter(|name| !name.contains('*')).map(|name| PeerId::Dns(name.into()));
     dns.chain(cert.valid_uri_names().map(|name| PeerId::Uri(name.into()))).collect()
 }
 

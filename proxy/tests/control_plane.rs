@@ -3,7 +3,13 @@
 use crate::{
     isolated,
     mesh::{BOT, HTTP1, WEB, exchange, mesh, meshed_endpoint},
-    support::{control_plane::ControlPlane, network::Network, policy, proxy::Proxy},
+    support::{
+        control_plane::ControlPlane,
+        inbound::{detect, everybody, server},
+        network::Network,
+        policy,
+        proxy::Proxy,
+    },
 };
 use linkerd2_proxy_api::destination as dst;
 use std::{net::SocketAddr, time::Duration};
@@ -50,8 +56,22 @@ fn what_was_discovered_stays_while_the_control_plane_is_away() {
 #[test]
 fn nonsense_from_the_control_plane_is_survived() {
     isolated!(|| async {
-        let mesh = mesh().await;
+        let mut mesh = mesh().await;
         let to = SocketAddr::new(mesh.server.v4.into(), HTTP1);
+        for port in [HTTP1, 4191] {
+            mesh.control.set_inbound(port, Ok(server(detect(), vec![everybody()])));
+        }
+        let allowed = async |proxy: &Proxy, port| {
+            let labels = ["srv_name=\"web\"", port];
+            proxy.metric("inbound_http_authz_allow_total", &labels).await.is_some()
+        };
+        let client = mesh.client.clone();
+        let is_known = async |proxy: &Proxy| {
+            exchange(&client, to, GET).await;
+            allowed(proxy, "target_port=\"8080\"").await && allowed(proxy, "target_port=\"4191\"").await
+        };
+        mesh.inbound.wait_for("the policies", is_known).await;
+        mesh.outbound.wait_for("the policy", async |proxy| allowed(proxy, "target_port=\"4191\"").await).await;
         for (method, bytes) in [
             ("WatchPort", &[0xff; 64][..]),
             ("GetProfile", &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),

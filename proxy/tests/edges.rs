@@ -56,6 +56,46 @@ fn speaks_http1_as_it_was_spoken_to() {
 
         let connect = ask("CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\nping").await;
         assert!(connect.starts_with("HTTP/1.1 200 ") && connect.ends_with("PING"), "{connect}");
+        for (target, version) in [("GET other", "1.1"), ("CONNECT /path", "1.1"), ("CONNECT other:443", "1.0")] {
+            let refused = ask(&format!("{target} HTTP/{version}\r\nHost: other\r\n\r\n")).await;
+            assert!(refused.starts_with(&format!("HTTP/{version} 400 Bad Request\r\n")), "{refused}");
+        }
+    });
+}
+
+/// RFC 9110, 9.3.6 and 15.2.2: such answers have no body, and clients ignore what they say of its length.
+#[test]
+fn a_pipe_begins_though_the_application_speaks_of_a_length() {
+    isolated!(|| async {
+        let mesh = mesh().await;
+        let to = SocketAddr::new(mesh.server.v4.into(), 9003);
+        mesh.control.set_profile(&to.to_string(), meshed_profile(to));
+        mesh.server
+            .start(|up| async move {
+                let listener = TcpListener::bind(("0.0.0.0", 9003)).await.unwrap();
+                let _ = up.send(());
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    let status = match head.starts_with(b"CONNECT") {
+                        true => "200 OK",
+                        false => "101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket",
+                    };
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    let mut bytes = [0; 4];
+                    stream.read_exact(&mut bytes).await.unwrap();
+                    stream.write_all(&bytes.map(|b| b.to_ascii_uppercase())).await.unwrap();
+                }
+            })
+            .await;
+        let upgrade = "GET / HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping";
+        for request in ["CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\nping", upgrade] {
+            let answer = exchange(&mesh.client, to, request).await;
+            assert!(answer.ends_with("\r\n\r\nPING") && !answer.contains("content-length"), "{answer}");
+        }
     });
 }
 

@@ -143,9 +143,8 @@ fn a_port_takes_what_its_protocol_allows() {
                 // An opaque port's mesh TLS goes to the application, which speaks no TLS.
                 "opaque" => [true, true, true, false, false, false],
                 "tls" => [true; 6],
-                // Unmeshed clients of an HTTP port must speak it; meshed ones may be carried in either version.
-                "http1" => [false, false, false, false, true, false],
-                "http2" | "grpc" => [false; 6],
+                // All clients of an HTTP port must speak it.
+                "http1" | "http2" | "grpc" => [false; 6],
                 _ => [false, true, false, false, true, false],
             };
             assert_eq!(reached, expected, "{name}");
@@ -327,6 +326,37 @@ fn the_admin_port_is_under_its_own_policy() {
         assert!(local("inbound_http_authz_allow_total{", &[&labels[..], &["authz_name=\"authz\""]].concat()).await);
         // The pod itself may always ask.
         assert_eq!(guarded.proxy.admin_locally("GET", "/live").await.map(|(status, _)| status), Some(200));
+    });
+}
+
+/// The default policy is for ports of which nothing is said; here something is said that nobody understands.
+#[test]
+fn a_policy_that_cannot_be_read_is_no_default_policy() {
+    isolated!(|| async {
+        let mut guarded = guarded(vec![], &[("INBOUND_DEFAULT_POLICY", "all-unauthenticated")]).await;
+        let is_known = async |proxy: &Proxy| {
+            let labels = ["srv_name=\"web\"", "target_port=\"4191\""];
+            proxy.metric("inbound_http_authz_allow_total", &labels).await.is_some()
+        };
+        guarded.proxy.wait_for("the admin server's policy", is_known).await;
+        let (to, authority) = (guarded.addr(HTTP1), guarded.authority.clone());
+        for (bytes, why) in [(&[0xff; 64][..], "decode"), (&[][..], "label name is missing")] {
+            guarded.control.set_garbage("WatchPort", bytes);
+            let port = if bytes.is_empty() { HTTP2 } else { HTTP1 };
+            let to = guarded.addr(port);
+            let is_refused = async |_: &Proxy| ask_as(&authority, Some(BOT), to, ASK).await.contains(why);
+            guarded.proxy.wait_for("the refusal", is_refused).await;
+            let answer = ask_as(&authority, Some(BOT), to, ASK).await;
+            assert_eq!(status(&answer), "500", "{answer}");
+        }
+        assert!(guarded.proxy.admin("GET", "/ready").await.is_some_and(|(status, _)| status == 200));
+        // And it comes back.
+        guarded.control.set_inbound(HTTP1, Ok(server(detect(), vec![everybody()])));
+        guarded.control.set_garbage("no method", &[]);
+        guarded.control.stop().await;
+        guarded.control.start_again().await;
+        let is_back = async |_: &Proxy| status(&ask(to, ASK).await) == "200";
+        guarded.proxy.wait_for("the policy", is_back).await;
     });
 }
 

@@ -52,7 +52,7 @@ impl<M: Message + Default, O: Message + Default> Decoder for PairDecoder<M, O> {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<(M, O)>, Status> {
         let bytes = bytes::Buf::copy_to_bytes(buffer, bytes::Buf::remaining(buffer));
-        decode_pair(bytes).map(Some).map_err(|e| Status::internal(format!("decode: {e}")))
+        decode_pair(bytes).map(Some).map_err(|e| Status::data_loss(format!("decode: {e}")))
     }
 }
 

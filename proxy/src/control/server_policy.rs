@@ -1,31 +1,45 @@
 //! The policies of this pod's ports. A port has the default policy until the control plane says otherwise.
 
 use super::decode::inbound::{DefaultProtocol, default_server, refusing, server};
-use super::model::inbound::{Authn, Network, ServerPolicy};
+use super::model::inbound::{Authn, Network, Protocol, ServerPolicy};
 use super::overlay;
 use super::stream::{Follow, Heard};
 use crate::config::{DefaultPolicy, Inbound};
 use ipnet::IpNet;
 use linkerd2_proxy_api::inbound::{PortSpec, Server};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::watch;
+use tonic::Status;
 
 pub const WATCH_PORT: &str = "/io.linkerd.proxy.inbound.InboundServerPolicies/WatchPort";
 
 pub(super) async fn run(follow: Follow<PortSpec>, policy: Arc<watch::Sender<Arc<ServerPolicy>>>) {
     let port = follow.request.port;
-    let status = follow
-        .run(|heard: Heard<Server, overlay::InboundServer>| {
-            let labels = heard.message.labels.clone();
-            let next = server(heard.message).unwrap_or_else(|error| {
-                // To go on with an older policy, or with the default one, may allow what the new one does not.
-                log::warn!(target: "policy", "port {port} refuses everybody, its policy is invalid: {error}");
-                refusing(&labels, &error.to_string())
-            });
-            policy.send_replace(Arc::new(next));
-        })
-        .await;
+    // To go on with an older policy, or with the default one, may allow what an invalid one does not.
+    let refuse = |labels: &HashMap<String, String>, why: &str| {
+        // Streams that end are opened again and say the same again.
+        if !matches!(&policy.borrow().protocol, Protocol::Invalid(known) if **known == *why) {
+            log::warn!(target: "policy", "port {port} refuses everybody, its policy is invalid: {why}");
+        }
+        refusing(labels, why)
+    };
+    let is_known = AtomicBool::new(false);
+    let hear = |heard: Heard<Server, overlay::InboundServer>| {
+        let labels = heard.message.labels.clone();
+        let next = server(heard.message).unwrap_or_else(|error| refuse(&labels, &error.to_string()));
+        is_known.store(true, Relaxed);
+        policy.send_replace(Arc::new(next));
+    };
+    // A broken stream leaves what is known in force; but the default must not stand for a policy that there is.
+    let unreadable = |status: &Status| {
+        if !is_known.swap(true, Relaxed) {
+            policy.send_replace(Arc::new(refuse(&HashMap::new(), status.message())));
+        }
+    };
+    let status = follow.run_with(hear, unreadable).await;
     log::warn!(target: "policy", "policy of port {port}: {}", super::describe(&status));
 }
 

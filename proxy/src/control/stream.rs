@@ -42,6 +42,11 @@ pub fn is_refusal(code: Code) -> bool {
     matches!(code, Code::InvalidArgument | Code::FailedPrecondition)
 }
 
+/// What came is no message of the type that was asked for, or larger than any such message is.
+fn is_unreadable(status: &Status) -> bool {
+    matches!(status.code(), Code::DataLoss | Code::OutOfRange)
+}
+
 /// For outbound policy, also what says that there is none.
 pub fn is_refusal_or_absence(code: Code) -> bool {
     is_refusal(code) || matches!(code, Code::NotFound | Code::Unimplemented)
@@ -49,7 +54,20 @@ pub fn is_refusal_or_absence(code: Code) -> bool {
 
 impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
     /// Gives every message to `hear`; returns the final status.
-    pub async fn run<M, O>(mut self, mut hear: impl FnMut(Heard<M, O>)) -> Status
+    pub async fn run<M, O>(self, hear: impl FnMut(Heard<M, O>)) -> Status
+    where
+        M: prost::Message + Default + Send + 'static,
+        O: Overlay,
+    {
+        self.run_with(hear, |_| {}).await
+    }
+
+    /// The same, with word of what came and could not be read.
+    pub async fn run_with<M, O>(
+        mut self,
+        mut hear: impl FnMut(Heard<M, O>),
+        mut unreadable: impl FnMut(&Status),
+    ) -> Status
     where
         M: prost::Message + Default + Send + 'static,
         O: Overlay,
@@ -69,6 +87,9 @@ impl<Q: prost::Message + Clone + Send + Sync + 'static> Follow<Q> {
                 Err(status) => {
                     let what = super::describe(&status);
                     log::debug!(target: "control", "{} {}: {what}", self.client.authority(), self.path);
+                    if is_unreadable(&status) {
+                        unreadable(&status);
+                    }
                 }
                 Ok(()) => {}
             }

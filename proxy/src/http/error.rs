@@ -253,7 +253,8 @@ impl Error {
         }
         if close && !is_h2 && !asker.is_carried {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        } else if close && asker.emit_headers {
+        }
+        if close && asker.emit_headers {
             headers.insert(L5D_PROXY_CONNECTION.clone(), HeaderValue::from_static("close"));
         }
         if !asker.is_grpc {
@@ -326,7 +327,9 @@ mod tests {
             assert_eq!(as_grpc.headers().contains_key(&L5D_PROXY_CONNECTION), close, "{label}");
             let plain = error.respond(H1).unwrap();
             assert_eq!(plain.status(), status, "{label}");
-            assert_eq!(plain.headers().get(header::CONNECTION).is_some_and(|v| v == "close"), close, "{label}");
+            for name in [&header::CONNECTION, &L5D_PROXY_CONNECTION] {
+                assert_eq!(plain.headers().get(name).is_some_and(|v| v == "close"), close, "{label}");
+            }
             assert!(plain.headers().contains_key(&L5D_PROXY_ERROR), "{label}");
         }
     }

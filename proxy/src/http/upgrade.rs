@@ -2,7 +2,10 @@
 
 use super::{Body, h1_client::Lease, permission::Permission};
 use crate::{drain, transport::copy::copy_both};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{
+    Method, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
@@ -14,15 +17,19 @@ pub struct Upgrade {
     drain: drain::Watch,
 }
 
-/// Whether a request asks for an upgrade that can be given. `Err` for a CONNECT that is none.
+/// Whether a request asks for an upgrade that can be given. `Err` for a CONNECT that is none, and for what has a CONNECT's
+/// target and is none.
 pub fn requested(request: &mut Request<Body>) -> Result<bool, &'static str> {
+    let is_authority_form = request.uri().authority().is_some() && request.uri().scheme().is_none();
     if request.method() == Method::CONNECT {
-        let is_authority_form = request.uri().authority().is_some() && request.uri().scheme().is_none();
         return match request.version() {
             Version::HTTP_11 if is_authority_form => Ok(true),
             Version::HTTP_2 => Ok(false),
             _ => Err("CONNECT needs HTTP/1.1 and an authority"),
         };
+    }
+    if is_authority_form && request.version() != Version::HTTP_2 {
+        return Err("an authority alone is for CONNECT");
     }
     if request.version() != Version::HTTP_11 {
         return Ok(false);
@@ -51,6 +58,9 @@ pub fn accept(upgrade: &mut Upgrade, mut response: Response<Body>, lease: Lease)
     }
     let Some(client) = upgrade.client.take() else { return (response, Some(lease)) };
     let server = hyper::upgrade::on(&mut response);
+    // What follows is no body, whatever the server says of its length.
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.headers_mut().remove(TRANSFER_ENCODING);
     let (drain, permission) = (upgrade.drain.clone(), upgrade.permission.take());
     let pipe = async move {
         if let (Ok(client), Ok(server)) = tokio::join!(client, server) {

@@ -67,5 +67,5 @@ pub async fn serve(
 }
 
 fn refuse(why: &'static str) -> io::Result<()> {
-    Err(io::Error::new(io::ErrorKind::ConnectionRefused, why))
+    Err(io::Error::other(why))
 }

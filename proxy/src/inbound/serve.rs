@@ -81,7 +81,7 @@ async fn connection(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, drai
     let of = |error: io::Error| (error, Some(addr));
     let ips = &context.config.inbound.ips;
     if !ips.is_empty() && !ips.contains(&addr.ip()) {
-        return Err(of(io::Error::new(io::ErrorKind::PermissionDenied, "not an address of this pod")));
+        return Err(of(io::Error::other("not an address of this pod")));
     }
     if context.is_own_port(addr.port()) {
         return direct::serve(worker, tcp, peer, addr, drain).await.map_err(of);

@@ -9,8 +9,7 @@ pub async fn forward(worker: &Worker, app: &Arc<App>, stream: Stream, client: Cl
     forward_to(worker, app, stream, client, async |mut stream| {
         let mut server = app.connector.connect(None).await?;
         // Whoever closes or breaks off, both sides see it by what is closed here.
-        let _ = copy::copy_streams(&mut stream, &mut server).await;
-        Ok(())
+        copy::copy_streams(&mut stream, &mut server).await
     })
     .await
 }

@@ -9,6 +9,7 @@ use crate::metrics::Labels;
 use ipnet::IpNet;
 use linkerd2_proxy_api::{http_route, inbound as wire};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub fn server(wire: wire::Server) -> Result<ServerPolicy, Invalid> {
     use wire::proxy_protocol::Kind;
-    let meta = meta_from_labels(&wire.labels).map_err(|invalid| invalid.within("labels"))?;
+    let meta = meta_from_labels(&wire.labels, "server").map_err(|invalid| invalid.within("labels"))?;
     let mut list = authorizations(wire.authorizations)?;
     list.extend(loopback());
     let authorizations = Authorizations::new(list);
@@ -38,7 +39,7 @@ pub fn server(wire: wire::Server) -> Result<ServerPolicy, Invalid> {
 
 /// What stands for a policy that cannot be obeyed: the port's name is kept as far as it is known, and nobody passes.
 pub fn refusing(wire: &HashMap<String, String>, reason: &str) -> ServerPolicy {
-    let meta = meta_from_labels(wire).unwrap_or_else(|_| Meta::default_named("invalid"));
+    let meta = meta_from_labels(wire, "server").unwrap_or_else(|_| Meta::default_named("invalid"));
     assembled(meta, Protocol::Invalid(reason.into()), Authorizations::new(Vec::new()))
 }
 
@@ -137,7 +138,8 @@ fn rate_limit(wire: wire::HttpLocalRateLimit) -> Result<RateLimit, Invalid> {
         Some((positive(o.limit)?, clients))
     });
     Ok(RateLimit {
-        meta: Arc::new(meta(wire.metadata)?),
+        // Only what is counted needs a name.
+        meta: Arc::new(wire.metadata.map_or_else(|| Ok(Meta::default_named("")), |m| meta(Some(m)))?),
         total: positive(wire.total),
         identity: positive(wire.identity),
         overrides: overrides.collect(),
@@ -170,10 +172,10 @@ fn authz(wire: wire::Authz) -> Result<Authz, Invalid> {
             },
         },
     };
-    let meta = match meta(wire.metadata) {
-        Ok(meta) => meta,
+    let meta = match wire.metadata {
+        Some(metadata) => meta(Some(metadata))?,
         // Older control planes name the authorization by labels.
-        Err(_) => meta_from_labels(&wire.labels)?,
+        None => meta_from_labels(&wire.labels, "serverauthorization")?,
     };
     let labels = meta.short_labels("authz_");
     Ok(Authz { meta: Arc::new(meta), networks, authn, labels })
@@ -185,15 +187,30 @@ fn suffix(parts: &[String]) -> Box<str> {
 }
 
 fn ip_net(wire: linkerd2_proxy_api::net::IpNetwork) -> Result<IpNet, Invalid> {
-    wire.try_into().map_err(|e| Invalid::bad("network", e))
+    let net: IpNet = wire.try_into().map_err(|e| Invalid::bad("network", e))?;
+    // Clients are known by their IPv4 address, however a control plane writes it.
+    Ok(match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (addr @ IpAddr::V4(_), Some(length)) if net.addr().is_ipv6() => IpNet::new(addr, length).unwrap_or(net),
+        _ => net,
+    })
 }
 
-fn meta_from_labels(labels: &HashMap<String, String>) -> Result<Meta, Invalid> {
-    let get = |name: &str| labels.get(name).map(|v| v.as_str().into());
-    let kind: Box<str> = get("kind").ok_or_else(|| Invalid::missing("label kind"))?;
+/// Old control planes say no group, and write a kind other than `kind` before the name: `default:deny`.
+fn meta_from_labels(labels: &HashMap<String, String>, kind: &str) -> Result<Meta, Invalid> {
+    let get = |name: &str| labels.get(name).map(String::as_str);
     let name = get("name").ok_or_else(|| Invalid::missing("label name"))?;
-    let group = get("group").unwrap_or_default();
-    Ok(Meta { group, kind, name, namespace: get("namespace").unwrap_or_default(), section: "".into(), port: 0 })
+    let (kind, name) = match get("kind") {
+        Some(kind) => (kind, name),
+        None => name.split_once(':').unwrap_or((kind, name)),
+    };
+    let is_old_default = kind == "default" && !labels.contains_key("kind");
+    let group = if is_old_default { "" } else { get("group").unwrap_or("policy.linkerd.io") };
+    Ok(Meta {
+        group: group.into(),
+        namespace: get("namespace").unwrap_or_default().into(),
+        name: name.into(),
+        ..Meta::of_kind(kind)
+    })
 }
 
 /// A pod may always talk to itself.

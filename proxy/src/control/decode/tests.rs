@@ -90,6 +90,89 @@ fn an_endpoint_has_its_sets_labels_under_its_own() {
     assert_eq!(endpoint.http2.flow_control, Some(windows));
 }
 
+fn server(change: impl FnOnce(&mut wire_inbound::Server)) -> wire_inbound::Server {
+    use wire_inbound::proxy_protocol::{Kind, Opaque};
+    let kind = Some(Kind::Opaque(Opaque {}));
+    let mut server = wire_inbound::Server {
+        protocol: Some(wire_inbound::ProxyProtocol { kind }),
+        labels: [("name".to_owned(), "web".to_owned())].into(),
+        authorizations: vec![wire_inbound::Authz {
+            networks: vec![network([10, 0, 0, 0], 8)],
+            authentication: Some(wire_inbound::Authn {
+                permit: Some(wire_inbound::authn::Permit::Unauthenticated(Default::default())),
+            }),
+            labels: [("name".to_owned(), "all".to_owned())].into(),
+            metadata: None,
+        }],
+        ..Default::default()
+    };
+    change(&mut server);
+    server
+}
+
+fn network(ip: impl Into<std::net::IpAddr>, prefix_len: u32) -> wire_inbound::Network {
+    let net = Some(net::IpNetwork { ip: Some(ip.into().into()), prefix_len });
+    wire_inbound::Network { net, except: Vec::new() }
+}
+
+#[test]
+fn a_server_is_named_as_old_control_planes_do_and_new_ones() {
+    let named = |labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let meta = inbound::server(server(|s| s.labels = labels)).map(|s| s.meta.clone());
+        meta.map(|m| format!("{}/{}/{}", m.group, m.kind, m.name)).map_err(|e| e.to_string())
+    };
+    assert_eq!(named(&[("name", "web")]).as_deref(), Ok("policy.linkerd.io/server/web"));
+    assert_eq!(named(&[("name", "default:deny")]).as_deref(), Ok("/default/deny"));
+    assert_eq!(named(&[("name", "pod:web")]).as_deref(), Ok("policy.linkerd.io/pod/web"));
+    let all = [("group", ""), ("kind", "default"), ("name", "all-unauthenticated")];
+    assert_eq!(named(&all).as_deref(), Ok("/default/all-unauthenticated"));
+    assert_eq!(named(&[("group", "g"), ("kind", "k"), ("name", "a:b")]).as_deref(), Ok("g/k/a:b"));
+    assert_eq!(named(&[("kind", "server")]), Err("labels: label name is missing".into()));
+    let authz = inbound::server(server(|_| ())).expect("a policy").authorizations;
+    let names: Vec<_> = authz.iter().map(|a| format!("{}/{}", a.meta.kind, a.meta.name)).collect();
+    assert_eq!(names, ["serverauthorization/all", "default/localhost"]);
+}
+
+#[test]
+fn networks_hold_for_ipv4_addresses_however_they_are_written() {
+    use crate::control::model::inbound::ClientTls;
+    let mapped = |ip: [u8; 4]| std::net::Ipv4Addr::from(ip).to_ipv6_mapped();
+    let policy = inbound::server(server(|s| {
+        let mut all = network(mapped([10, 0, 0, 0]), 96 + 8);
+        all.except = vec![network(mapped([10, 1, 0, 0]), 96 + 16).net.expect("a network")];
+        s.authorizations[0].networks = vec![all];
+    }));
+    let policy = policy.expect("a policy");
+    let is_allowed = |ip: &str| policy.check(ip.parse().expect("an address"), ClientTls::None).is_some();
+    let found = ["10.2.3.4", "::ffff:10.2.3.4", "10.1.2.3", "::ffff:10.1.2.3", "11.0.0.1", "::1", "127.0.0.1"];
+    assert_eq!(found.map(is_allowed), [true, true, false, false, false, true, true]);
+}
+
+/// The fields of an authorization without which nobody can say whom it allows.
+#[test]
+fn an_authorization_that_lacks_a_part_is_invalid() {
+    use wire_inbound::authn::{Permit, PermitMeshTls};
+    let refused = |change: fn(&mut wire_inbound::Authz)| {
+        let error = inbound::server(server(|s| change(&mut s.authorizations[0]))).expect_err("a refusal").to_string();
+        error.trim_start_matches("authorizations[0]").trim_start_matches(['.', ':', ' ']).to_owned()
+    };
+    assert_eq!(refused(|a| a.networks.clear()), "networks of an authorization is missing");
+    assert_eq!(refused(|a| a.networks[0].net = None), "networks[0]: network is missing");
+    assert_eq!(refused(|a| a.authentication = None), "authentication is missing");
+    assert_eq!(refused(|a| a.authentication = Some(Default::default())), "authentication is missing");
+    let nobody = |a: &mut wire_inbound::Authz| {
+        let permit = Permit::MeshTls(PermitMeshTls { clients: None });
+        a.authentication = Some(wire_inbound::Authn { permit: Some(permit) });
+    };
+    assert_eq!(refused(nobody), "mesh TLS clients is missing");
+    assert_eq!(refused(|a| a.metadata = Some(Default::default())), "metadata is missing");
+    assert_eq!(refused(|a| a.labels.clear()), "label name is missing");
+    assert!(refused(|a| a.networks[0] = network([10, 0, 0, 0], 33)).starts_with("networks[0]: bad network"));
+    assert!(inbound::server(server(|s| s.protocol = None)).is_err());
+    assert!(inbound::server(server(|s| s.protocol = Some(Default::default()))).is_err());
+}
+
 /// Flips bytes of valid messages at places that a fixed sequence of numbers chooses.
 #[test]
 fn damaged_messages_are_refused_or_understood_and_never_a_panic() {

@@ -69,9 +69,12 @@ pub struct RateLimit {
 }
 
 impl ServerPolicy {
-    /// The first authorization that lets this client connect.
+    /// The first authorization that lets this client's bytes pass. Where HTTP is required nothing else may pass.
     pub fn check(&self, client_ip: IpAddr, tls: ClientTls<'_>) -> Option<&Authz> {
-        self.authorizations.first(client_ip, tls)
+        match self.protocol {
+            Protocol::Detect { .. } | Protocol::Opaque | Protocol::Tls => self.authorizations.first(client_ip, tls),
+            Protocol::Http1(_) | Protocol::Http2(_) | Protocol::Grpc(_) | Protocol::Invalid(_) => None,
+        }
     }
 
     pub fn http(&self) -> Option<&Http> {

@@ -16,14 +16,12 @@ pub struct Meta {
 impl Meta {
     /// Something that no resource defines; `kind` is `default`.
     pub fn default_named(name: &str) -> Self {
-        Self {
-            group: "".into(),
-            kind: "default".into(),
-            namespace: "".into(),
-            name: name.into(),
-            section: "".into(),
-            port: 0,
-        }
+        Self { name: name.into(), ..Self::of_kind("default") }
+    }
+
+    /// With nothing else said.
+    pub fn of_kind(kind: &str) -> Self {
+        Self { group: "".into(), kind: kind.into(), namespace: "".into(), name: "".into(), section: "".into(), port: 0 }
     }
 
     /// `parent_group`, `parent_kind`, `parent_namespace`, `parent_name`, `parent_port`, `parent_section_name`.
