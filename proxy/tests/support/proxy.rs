@@ -4,8 +4,8 @@ use super::{control_plane::CONTROL_PLANE, control_plane::ControlPlane, isolation
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    os::unix::process::CommandExt,
-    path::PathBuf,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -63,10 +63,16 @@ pub fn environment(pod: &Pod, control: &ControlPlane, name: &str, overrides: &[(
     env.into_iter().map(|(name, value)| (format!("LINKERD2_PROXY_{name}"), value)).collect()
 }
 
-/// The connections that the proxy of a pod makes are known by its user, or by its mark where there is but one user.
+/// The connections that the proxy of a pod makes are known by its user, or by its mark where it cannot be a user of its own.
 fn exemption() -> (&'static str, String) {
-    let flag = if isolation::has_users() { "--proxy-uid" } else { "--proxy-mark" };
+    let flag = if has_user() { "--proxy-uid" } else { "--proxy-mark" };
     (flag, PROXY_ID.to_string())
+}
+
+/// Not where there is but one user, nor where the binary lies in a folder that others may not enter, such as root's home.
+fn has_user() -> bool {
+    let is_open = |folder: &Path| fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    isolation::has_users() && Path::new(BINARY).ancestors().all(is_open)
 }
 
 /// Redirects the pod's connections to its proxy.
@@ -107,7 +113,7 @@ impl Proxy {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if isolation::has_users() {
+        if has_user() {
             command.uid(PROXY_ID).gid(PROXY_ID);
         } else {
             command.env("TULLE_PROXY_MARK", PROXY_ID.to_string());

@@ -82,6 +82,9 @@ export function createMemoryClient(): MemoryClient {
       const items = [...of(kind).values()].filter((object) => selected(object, options.fieldSelector));
       return { items: structuredClone(items), resourceVersion: String(revision) };
     },
+    async *pages(kind: Kind, options: { fieldSelector?: string } = {}) {
+      yield await this.list(kind, options);
+    },
     async *watch(kind: Kind, options: { fieldSelector?: string }, signal?: AbortSignal) {
       const both = signal ? AbortSignal.any([signal, closed.signal]) : closed.signal;
       try {

@@ -2,10 +2,17 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '../../../..');
-const NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+/** Nobody may enter the home of root, where the project or Node often is: shows both at a place open to all. */
+const OPEN_PLACE = '/mnt';
+const AT_OPEN_PLACE = `
+  mount -t tmpfs -o mode=755 tulle ${OPEN_PLACE}
+  mkdir ${OPEN_PLACE}/project && mount --bind "$1" ${OPEN_PLACE}/project
+  touch ${OPEN_PLACE}/node && mount --bind "$2" ${OPEN_PLACE}/node
+  shift 2 && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"`;
+const NOBODY = ['unshare', '--mount', 'sh', '-ec', AT_OPEN_PLACE, 'sh', ROOT, process.execPath];
 const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 /** A file takes a few seconds; this only ends one that hangs. */
 const FILE_MS_MAX = 120_000;
@@ -29,14 +36,12 @@ export function whyNotInside(user: InsideUser): string | undefined {
 
 /** Rejects with the report of the file's tests when one fails. */
 export async function runInside(file: string, user: InsideUser): Promise<void> {
-  const [program = '', ...args] = [
-    ...prefix(user),
-    process.execPath,
-    '--test',
-    '--test-reporter=spec',
-    '--test-timeout=60000',
-    file,
-  ];
+  const [node, path] =
+    user === 'self'
+      ? [process.execPath, file]
+      : [`${OPEN_PLACE}/node`, join(OPEN_PLACE, 'project', relative(ROOT, file))];
+  const test = ['--test', '--test-reporter=spec', '--test-timeout=60000', path];
+  const [program = '', ...args] = [...prefix(user), node, ...test];
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const timer = setTimeout(() => child.kill('SIGKILL'), FILE_MS_MAX);
