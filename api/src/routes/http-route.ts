@@ -22,7 +22,15 @@ import {
   valid,
 } from './route.ts';
 import { readSessionPersistence, type SessionPersistence } from './session-persistence.ts';
-import { readTrafficAnnotations, type TrafficAnnotations } from './traffic-annotations.ts';
+import {
+  GATEWAY_ERROR,
+  RETRY_LIMIT_DEFAULT,
+  RETRY_LIMIT_MAX,
+  type Retry,
+  readTrafficAnnotations,
+  type StatusRange,
+  type TrafficAnnotations,
+} from './traffic-annotations.ts';
 
 export interface HttpRoute extends Route {
   readonly rules: readonly HttpRule[];
@@ -38,6 +46,8 @@ export interface HttpRule extends Rule {
   readonly backends: readonly HttpBackendRef[];
   /** `timeouts.request`; not set where there is none. */
   readonly requestTimeoutMs?: number;
+  /** That of the field, under the annotations'. */
+  readonly retry?: Retry<StatusRange>;
   readonly sessionPersistence?: SessionPersistence;
 }
 
@@ -70,6 +80,7 @@ export function readHttpRoute(object: KubeObject, kind: Kind = POLICY_HTTP_ROUTE
       filters: readFilters(rule, isOutbound ? options : { ...options, admitted }),
       backends: readBackends(rule, ref, ofBackends, (backend) => ({ filters: readFilters(backend, options) })),
       requestTimeoutMs: readTimeouts(rule.get('timeouts')),
+      retry: isGateway ? readRetry(rule.get('retry')) : undefined,
       sessionPersistence: isGateway ? readSessionPersistence(rule, ref, index) : undefined,
     };
   });
@@ -86,6 +97,17 @@ function readTimeouts(timeouts: Field): number | undefined {
   const backendMs = readTimeout(backend);
   if (requestMs && backendMs && backendMs > requestMs) backend.refuse('no more than timeouts.request');
   return requestMs || undefined;
+}
+
+/** The Gateway API leaves open what is sent again without codes: here what no server has answered. */
+function readRetry(retry: Field): Retry<StatusRange> | undefined {
+  if (!retry.object()) return undefined;
+  const codes = retry.get('codes').items('a list of statuses');
+  const statuses = codes.flatMap((item) => item.integer(400, 599) ?? []);
+  const backoffMs = readTimeout(retry.get('backoff'));
+  const limit = retry.get('attempts').integer(0, RETRY_LIMIT_MAX) ?? RETRY_LIMIT_DEFAULT;
+  const conditions = codes.length === 0 ? [GATEWAY_ERROR] : statuses.map((code) => ({ start: code, end: code }));
+  return { limit, backoffMs, conditions };
 }
 
 function readTimeout(field: Field): number | undefined {

@@ -198,6 +198,11 @@ const REFUSED: [type: Type, spec: object, message: string][] = [
     { parentRefs: [{ ...EGRESS, port: undefined }], rules: [{}] },
     'spec.parentRefs[0].port: found nothing, allowed is 1 to 65535: a parent of kind EgressNetwork needs one',
   ],
+  [
+    'http',
+    { rules: [{ retry: { attempts: -1, codes: [99], backoff: 'soon' } }] },
+    'spec.rules[0].retry.codes[0]: found 99, allowed is 400 to 599; spec.rules[0].retry.backoff: found "soon", allowed is a duration such as 10s, not negative; spec.rules[0].retry.attempts: found -1, allowed is 0 to 65535',
+  ],
 ];
 
 for (const [type, spec, message] of REFUSED) {

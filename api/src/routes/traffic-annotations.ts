@@ -26,6 +26,8 @@ export type GrpcRetryCode = (typeof GRPC_RETRY_CODES)[number];
 export interface Retry<Condition> {
   readonly limit: number;
   readonly timeoutMs?: number;
+  /** What is waited at least before a try; not set where the mesh decides. */
+  readonly backoffMs?: number;
   readonly conditions: readonly Condition[];
 }
 
@@ -45,8 +47,9 @@ export const GRPC_RETRY_ANNOTATION = 'retry.linkerd.io/grpc';
 export const RETRY_LIMIT_ANNOTATION = 'retry.linkerd.io/limit';
 export const RETRY_TIMEOUT_ANNOTATION = 'retry.linkerd.io/timeout';
 
-const LIMIT_DEFAULT = 1;
-const LIMIT_MAX = 0xffff;
+export const RETRY_LIMIT_DEFAULT = 1;
+export const RETRY_LIMIT_MAX = 0xffff;
+export const GATEWAY_ERROR: StatusRange = { start: 502, end: 504 };
 const DURATION = 'a whole number and ms, s, m, h or d';
 
 type Annotations = Readonly<Record<string, unknown>>;
@@ -98,16 +101,16 @@ function retryOf<C>(
   conditions: readonly C[] | undefined,
 ): Retry<C> | undefined {
   if (limit === undefined && timeoutMs === undefined && conditions === undefined) return undefined;
-  return { limit: limit ?? LIMIT_DEFAULT, timeoutMs, conditions: conditions ?? [] };
+  return { limit: limit ?? RETRY_LIMIT_DEFAULT, timeoutMs, conditions: conditions ?? [] };
 }
 
 /** Zero counts as not set. */
 function readLimit(field: Field): number | undefined {
-  const allowed = `0 to ${LIMIT_MAX}`;
+  const allowed = `0 to ${RETRY_LIMIT_MAX}`;
   const text = field.text(allowed);
   if (text === undefined) return undefined;
-  const limit = /^\d{1,5}$/.test(text) ? Number(text) : LIMIT_MAX + 1;
-  return limit > LIMIT_MAX ? field.refuse(allowed) : limit || undefined;
+  const limit = /^\d{1,5}$/.test(text) ? Number(text) : RETRY_LIMIT_MAX + 1;
+  return limit > RETRY_LIMIT_MAX ? field.refuse(allowed) : limit || undefined;
 }
 
 function readList<T>(field: Field, parse: (text: string) => T | undefined, allowed: string): T[] | undefined {
@@ -119,7 +122,7 @@ function readList<T>(field: Field, parse: (text: string) => T | undefined, allow
 
 function parseStatus(text: string): StatusRange | undefined {
   if (text === '5xx') return { start: 500, end: 599 };
-  if (text === 'gateway-error') return { start: 502, end: 504 };
+  if (text === 'gateway-error') return GATEWAY_ERROR;
   const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(text);
   if (!match) return undefined;
   const start = Number(match[1]);

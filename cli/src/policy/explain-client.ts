@@ -76,7 +76,7 @@ export function clientFacts(
     facts.push({
       label: 'retries',
       value: retryText(retry.value),
-      from: sourceOrigin(retry.from, 'metadata.annotations[retry.linkerd.io/…]'),
+      from: sourceOrigin(retry.from, retryPlace(view, of, retry.from, field)),
     });
   if (sessionPersistence) {
     const { kind, name } = sessionPersistence;
@@ -254,6 +254,19 @@ function timeoutFacts(
     });
   }
   return facts;
+}
+
+function retryPlace(view: ClusterView, parent: PolicyParent, from: Source, field: string | undefined): string {
+  const attached = [...view.routes.attached(parent.kind === 'Service' ? 'service' : 'egress', parent)];
+  const isField = attached.some(
+    ({ kind, route }) =>
+      kind === 'http' &&
+      from.kind === 'object' &&
+      route.ref === from.ref &&
+      !route.traffic.httpRetry &&
+      route.rules.some((rule) => rule.field === field && rule.retry),
+  );
+  return isField ? `${field}.retry` : 'metadata.annotations[retry.linkerd.io/…]';
 }
 
 /** What the annotations of a route say of timeouts; undefined for an object that is no route of the parent. */

@@ -34,7 +34,7 @@ export function httpRoute(context: BackendContext, settings: ParentSettings, rou
       ...requestRule(context, settings, route.ref, rule),
       matches: rule.matches,
       timeouts: timeoutsOf(own, from, settings),
-      retry: retryOf(route.traffic.httpRetry, from, settings.traffic.httpRetry, settings.source),
+      retry: retryOf(route.traffic.httpRetry ?? rule.retry, from, settings.traffic.httpRetry, settings.source),
     };
   });
   return { source: from, hostnames: route.hostnames, rules };

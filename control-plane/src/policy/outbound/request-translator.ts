@@ -125,12 +125,13 @@ function optionalDuration(ms: number | undefined) {
   return ms === undefined ? undefined : toDuration(ms);
 }
 
-function toRetry({ limit, timeoutMs }: Retry<unknown>) {
+function toRetry({ limit, timeoutMs, backoffMs: minMs = RETRY_BACKOFF.minMs }: Retry<unknown>) {
+  const backoff: Backoff = { ...RETRY_BACKOFF, minMs, maxMs: Math.max(RETRY_BACKOFF.maxMs, minMs) };
   return {
     maxRetries: limit,
     maxRequestBytes: RETRY_BODY_BYTES_MAX,
     timeout: optionalDuration(timeoutMs),
-    backoff: toBackoff(RETRY_BACKOFF),
+    backoff: toBackoff(backoff),
   };
 }
 

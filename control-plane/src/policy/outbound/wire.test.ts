@@ -1,7 +1,8 @@
-/** Each field of a route, an EgressNetwork or an annotation, and what it becomes on the wire. */
+/** Annotations, backends and defaults of routes and EgressNetworks on the wire; field-table.test.ts has the fields. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { JsonValue } from '@bufbuild/protobuf';
+import { service } from '../../testing/objects.ts';
 import {
   at,
   clusterService,
@@ -24,7 +25,6 @@ const V1 = { name: 'v1', port: 80 };
 
 const http = (json: JsonValue) => at(json, 'protocol', 'detect', 'http1', 'routes');
 const rule = (routes: JsonValue | undefined) => at(routes, 0, 'rules', 0);
-const bytes = (text: string) => Buffer.from(text).toString('base64');
 
 /** The one rule of the one HTTP route of `app/web:80`. */
 function httpRule(rules: object[], options: Parameters<typeof route>[3] = {}, kind: 'http' | 'policy-http' = 'http') {
@@ -36,91 +36,7 @@ function grpcRule(rules: object[], options: Parameters<typeof route>[3] = {}) {
   return rule(at(wire, 'protocol', 'grpc', 'routes'));
 }
 
-const match = (value: object) => at(httpRule([{ matches: [value] }]), 'matches', 0);
-const filter = (value: object) => at(httpRule([{ filters: [value] }]), 'filters', 0);
 const annotated = (annotations: Record<string, string>) => httpRule([{}], { annotations });
-
-const MATCHES: [title: string, field: object, wire: JsonValue][] = [
-  ['nothing', {}, { path: { prefix: '/' } }],
-  ['path Exact', { path: { type: 'Exact', value: '/a' } }, { path: { exact: '/a' } }],
-  ['path PathPrefix', { path: { type: 'PathPrefix', value: '/a' } }, { path: { prefix: '/a' } }],
-  ['path RegularExpression', { path: { type: 'RegularExpression', value: '/a+' } }, { path: { regex: '/a+' } }],
-  ['a path without a type', { path: { value: '/b' } }, { path: { prefix: '/b' } }],
-  [
-    'header Exact',
-    { headers: [{ name: 'X-A', value: '1' }] },
-    { path: { prefix: '/' }, headers: [{ name: 'x-a', exact: bytes('1') }] },
-  ],
-  [
-    'header RegularExpression',
-    { headers: [{ type: 'RegularExpression', name: 'x', value: '.*' }] },
-    { path: { prefix: '/' }, headers: [{ name: 'x', regex: '.*' }] },
-  ],
-  [
-    'query Exact',
-    { queryParams: [{ name: 'q', value: '1' }] },
-    { path: { prefix: '/' }, queryParams: [{ name: 'q', exact: '1' }] },
-  ],
-  [
-    'query RegularExpression',
-    { queryParams: [{ type: 'RegularExpression', name: 'q', value: '[12]' }] },
-    { path: { prefix: '/' }, queryParams: [{ name: 'q', regex: '[12]' }] },
-  ],
-  ['method', { method: 'DELETE' }, { path: { prefix: '/' }, method: { registered: 'DELETE' } }],
-];
-
-for (const [title, field, wire] of MATCHES) {
-  test(`a match of ${title}`, () => assert.deepEqual(match(field), wire));
-}
-
-const headers = { set: [{ name: 'A', value: '1' }], add: [{ name: 'B', value: '2' }], remove: ['C'] };
-const wireHeaders = {
-  set: { headers: [{ name: 'a', value: bytes('1') }] },
-  add: { headers: [{ name: 'b', value: bytes('2') }] },
-  remove: ['c'],
-};
-const redirect = (body: object) => ({ type: 'RequestRedirect', requestRedirect: body });
-const FILTERS: [title: string, field: object, wire: JsonValue][] = [
-  [
-    'RequestHeaderModifier',
-    { type: 'RequestHeaderModifier', requestHeaderModifier: headers },
-    { requestHeaderModifier: wireHeaders },
-  ],
-  [
-    'ResponseHeaderModifier',
-    { type: 'ResponseHeaderModifier', responseHeaderModifier: headers },
-    { responseHeaderModifier: wireHeaders },
-  ],
-  ['RequestRedirect by default', redirect({}), { redirect: { status: 302 } }],
-  [
-    'RequestRedirect scheme',
-    redirect({ scheme: 'https' }),
-    { redirect: { scheme: { registered: 'HTTPS' }, status: 302 } },
-  ],
-  ['RequestRedirect hostname', redirect({ hostname: 'B.example' }), { redirect: { host: 'b.example', status: 302 } }],
-  ['RequestRedirect port', redirect({ port: 8443, statusCode: 301 }), { redirect: { port: 8443, status: 301 } }],
-  [
-    'RequestRedirect of the full path',
-    redirect({ path: { type: 'ReplaceFullPath', replaceFullPath: '/x' } }),
-    { redirect: { path: { full: '/x' }, status: 302 } },
-  ],
-  [
-    'RequestRedirect of the prefix',
-    redirect({ path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/x' } }),
-    { redirect: { path: { prefix: '/x' }, status: 302 } },
-  ],
-];
-
-for (const [title, field, wire] of FILTERS) {
-  test(`filter ${title}`, () => assert.deepEqual(filter(field), wire));
-}
-
-test('timeouts.request of a rule, and not backendRequest', () => {
-  const read = httpRule([{ timeouts: { request: '1m30s', backendRequest: '2s' } }]);
-  assert.deepEqual(at(read, 'timeouts'), { request: '90s' });
-  assert.deepEqual(at(read, 'requestTimeout'), '90s');
-  assert.deepEqual(at(httpRule([{ timeouts: { request: '0s' } }]), 'timeouts'), {});
-});
 
 const backoff = { minBackoff: '0.025s', maxBackoff: '0.250s', jitterRatio: 1 };
 const retry = (more: object) => ({ maxRetries: 1, maxRequestBytes: 65536, backoff, ...more });
@@ -206,25 +122,6 @@ test('annotations of a route win over those of its Service, each kind as a whole
   assert.deepEqual(at(httpRule(rules, both), 'timeouts'), { request: '3s' });
 });
 
-test('hostnames: exact, and a suffix by its labels from the right', () => {
-  const world = new OutboundWorld([
-    ...BASE,
-    route('http', 'r', [{}], { hostnames: ['A.example.com', '*.example.org'] }),
-  ]);
-  assert.deepEqual(at(http(world.wire('10.96.0.1:80')), 0, 'hosts'), [
-    { exact: 'a.example.com' },
-    { suffix: { reverseLabels: ['org', 'example'] } },
-  ]);
-});
-
-test('gRPC matches by service, method and headers', () => {
-  const read = (value: object) => at(grpcRule([{ matches: [value] }]), 'matches', 0);
-  assert.deepEqual(read({ method: { service: 'a.B', method: 'C' } }), { rpc: { service: 'a.B', method: 'C' } });
-  assert.deepEqual(read({ method: { type: 'Exact', service: 'a.B' } }), { rpc: { service: 'a.B' } });
-  assert.deepEqual(read({ headers: [{ name: 'X', value: '1' }] }), { headers: [{ name: 'x', exact: bytes('1') }] });
-  assert.deepEqual(at(grpcRule([{}]), 'matches'), [{}]);
-});
-
 const balancer = (name: string, namespace = 'app', port = 80) => ({
   metadata: { resource: { group: 'core', kind: 'Service', namespace, name, port } },
   queue: { capacity: 100, failfastTimeout: '3s' },
@@ -278,17 +175,6 @@ test('a backend that is nothing fails its share, in HTTP and in gRPC', () => {
   }
 });
 
-test('filters of a backend', () => {
-  const filters = [{ type: 'RequestHeaderModifier', requestHeaderModifier: headers }];
-  const path = ['backends', 'randomAvailable', 'backends', 0, 'backend', 'filters'] as const;
-  const backendRefs = [{ ...V1, filters }];
-  assert.deepEqual(at(httpRule([{ backendRefs }]), ...path), [{ requestHeaderModifier: wireHeaders }]);
-  assert.deepEqual(at(httpRule([{ backendRefs }], {}, 'policy-http'), ...path), [
-    { requestHeaderModifier: wireHeaders },
-  ]);
-  assert.deepEqual(at(grpcRule([{ backendRefs }]), ...path), [{ requestHeaderModifier: wireHeaders }]);
-});
-
 test('a filter that nobody carries out fails the rule, or the share of its backend', () => {
   const filters = [{ type: 'ExtensionRef', extensionRef: { group: 'x', kind: 'Y', name: 'z' } }];
   const message = (path: string) =>
@@ -316,37 +202,111 @@ test('metadata of a route: group, kind, namespace, name, and the section of a na
   assert.deepEqual(metadata, [ref, { ...ref, section: 'second' }, ref]);
 });
 
-test('annotations of circuit breaking and balancing of a Service', () => {
-  const annotations = {
-    'balancer.linkerd.io/failure-accrual': 'consecutive',
-    'balancer.linkerd.io/failure-accrual-consecutive-max-failures': '3',
-    'balancer.alpha.linkerd.io/penalize-failures': 'true',
-  };
-  const world = new OutboundWorld([clusterService('web', '10.96.0.1', { annotations })]);
-  const detect = at(world.wire('10.96.0.1:80'), 'protocol', 'detect');
-  const accrual = {
-    consecutiveFailures: { maxFailures: 3, backoff: { minBackoff: '1s', maxBackoff: '60s', jitterRatio: 0.5 } },
-  };
-  assert.deepEqual(at(detect, 'http1', 'failureAccrual'), accrual);
-  assert.deepEqual(at(detect, 'http2', 'failureAccrual'), accrual);
-  const path = ['backends', 'firstAvailable', 'backends', 0, 'backend', 'balancer', 'penaltyPeakEwma'] as const;
-  assert.deepEqual(at(rule(at(detect, 'http1', 'routes')), ...path), {
-    defaultRtt: '0.030s',
-    decay: '10s',
-    penalty: '5s',
-    maxRetryAfter: '300s',
-    penaltyDecay: '10s',
-  });
-  const unified = { 'balancer.linkerd.io/failure-accrual': 'unified' };
-  const other = new OutboundWorld([clusterService('web', '10.96.0.1', { annotations: unified })]);
-  assert.deepEqual(at(other.wire('10.96.0.1:80'), 'protocol', 'detect', 'http1', 'failureAccrual', 'unified'), {
+const accrualBackoff = { minBackoff: '1s', maxBackoff: '60s', jitterRatio: 0.5 };
+const PART = 'balancer.linkerd.io/failure-accrual-consecutive';
+const RATE = 'balancer.alpha.linkerd.io/failure-accrual-success-rate';
+const HONOR = 'balancer.alpha.linkerd.io/failure-accrual-honor-retry-after';
+const consecutive = (more: object = {}, part: object = {}) => ({
+  consecutiveFailures: { maxFailures: 7, backoff: { ...accrualBackoff, ...part }, ...more },
+});
+const unified = (more: object) => ({
+  unified: {
     successRateThreshold: 0.8,
     decay: '10s',
     minRequests: 5,
     maxConsecutiveFailures: 7,
-    backoff: { minBackoff: '1s', maxBackoff: '60s', jitterRatio: 0.5 },
-  });
+    backoff: accrualBackoff,
+    ...more,
+  },
 });
+const ACCRUAL: [mode: string | undefined, key: string, value: string, wire: JsonValue | undefined][] = [
+  ['consecutive', '', '', consecutive()],
+  [undefined, `${PART}-max-failures`, '3', undefined],
+  ['sometimes', '', '', undefined],
+  ['consecutive', `${PART}-max-failures`, '3', consecutive({ maxFailures: 3 })],
+  ['consecutive', `${PART}-min-penalty`, '5s', consecutive({}, { minBackoff: '5s' })],
+  ['consecutive', `${PART}-max-penalty`, '10m', consecutive({}, { maxBackoff: '600s' })],
+  ['consecutive', `${PART}-jitter-ratio`, '1.0', consecutive({}, { jitterRatio: 1 })],
+  ['consecutive', HONOR, 'True', consecutive({}, { respectRetryAfterHint: true })],
+  ['consecutive', `${RATE}-threshold`, '0.5', consecutive()],
+  ['unified', '', '', unified({})],
+  ['unified', `${PART}-max-failures`, '0', unified({ maxConsecutiveFailures: undefined })],
+  ['unified', `${RATE}-threshold`, '0.95', unified({ successRateThreshold: 0.95 })],
+  ['unified', `${RATE}-window`, '30s', unified({ decay: '30s' })],
+  ['unified', `${RATE}-min-requests`, '20', unified({ minRequests: 20 })],
+  ['unified', HONOR, '1', unified({ backoff: { ...accrualBackoff, respectRetryAfterHint: true } })],
+];
+
+for (const [mode, key, value, wire] of ACCRUAL) {
+  test(`annotation failure-accrual ${mode ?? 'not set'} ${key} ${value}, of a Service and of an EgressNetwork`, () => {
+    const set = { ...(mode ? { 'balancer.linkerd.io/failure-accrual': mode } : {}), ...(key ? { [key]: value } : {}) };
+    const annotations = Object.fromEntries(Object.entries(set)) as Record<string, string>;
+    const world = new OutboundWorld([
+      clusterService('web', '10.96.0.1', { annotations }),
+      egressNetwork('outside', { trafficPolicy: 'Allow' }, { annotations }),
+    ]);
+    for (const target of ['10.96.0.1:80', '93.184.216.34:80']) {
+      const detect = at(world.wire(target), 'protocol', 'detect');
+      for (const http of ['http1', 'http2']) {
+        assert.deepEqual(
+          at(detect, http, 'failureAccrual'),
+          wire && JSON.parse(JSON.stringify(wire)),
+          `${target} ${http}`,
+        );
+      }
+    }
+  });
+}
+
+const PENALTY = { defaultRtt: '0.030s', decay: '10s', penalty: '5s', maxRetryAfter: '300s', penaltyDecay: '10s' };
+const ALPHA = 'balancer.alpha.linkerd.io';
+const LOADS: [annotations: Record<string, string>, wire: object][] = [
+  [{ [`${ALPHA}/penalize-failures`]: 'true' }, { penaltyPeakEwma: PENALTY }],
+  [{ [`${ALPHA}/penalize-failures`]: 'false' }, { peakEwma: { defaultRtt: '0.030s', decay: '10s' } }],
+  [{ [`${ALPHA}/load-biaser-penalty`]: '1s' }, { peakEwma: { defaultRtt: '0.030s', decay: '10s' } }],
+  [
+    { [`${ALPHA}/penalize-failures`]: 'T', [`${ALPHA}/load-biaser-penalty`]: '1s' },
+    { penaltyPeakEwma: { ...PENALTY, penalty: '1s' } },
+  ],
+  [
+    { [`${ALPHA}/penalize-failures`]: 't', [`${ALPHA}/load-biaser-max-retry-after`]: '1m' },
+    { penaltyPeakEwma: { ...PENALTY, maxRetryAfter: '60s' } },
+  ],
+];
+
+for (const [annotations, wire] of LOADS) {
+  test(`annotations ${JSON.stringify(annotations)} of a Service`, () => {
+    const world = new OutboundWorld([clusterService('web', '10.96.0.1', { annotations })]);
+    const path = ['backends', 'firstAvailable', 'backends', 0, 'backend', 'balancer'] as const;
+    const { discovery: _, ...load } = at(rule(http(world.wire('10.96.0.1:80'))), ...path) as Record<string, JsonValue>;
+    assert.deepEqual(load, wire);
+  });
+}
+
+const APP_PROTOCOLS: [appProtocol: string | undefined, opaquePorts: string | undefined, wire: string][] = [
+  [undefined, undefined, 'detect'],
+  [undefined, '80', 'opaque'],
+  ['http', undefined, 'http1'],
+  ['HTTP', '80', 'http1'],
+  ['kubernetes.io/h2c', undefined, 'http2'],
+  ['linkerd.io/tcp', undefined, 'opaque'],
+  ['linkerd.io/opaque', undefined, 'opaque'],
+  ['grpc', undefined, 'detect'],
+  ['grpc', '80', 'opaque'],
+  ['mongo', undefined, 'opaque'],
+  ['https', '', 'opaque'],
+];
+
+for (const [appProtocol, opaquePorts, wire] of APP_PROTOCOLS) {
+  test(`appProtocol ${appProtocol} of a port with opaque-ports ${opaquePorts}`, () => {
+    const annotations: Record<string, string> =
+      opaquePorts === undefined ? {} : { 'config.linkerd.io/opaque-ports': opaquePorts };
+    const ports = [{ name: 'a', port: 80, appProtocol }];
+    const web: WorldObject = ['Service', service('web', { clusterIPs: ['10.96.0.1'], ports, annotations })];
+    const protocol = at(new OutboundWorld([web]).wire('10.96.0.1:80'), 'protocol');
+    assert.deepEqual(Object.keys(protocol as object), [wire]);
+  });
+}
 
 test('what the parent says of endpoints that refuse for load holds for the backends of its requests, and for those alone', () => {
   const annotations = { 'balancer.alpha.linkerd.io/penalize-failures': 'true' };
