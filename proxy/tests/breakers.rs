@@ -208,17 +208,17 @@ fn an_endpoint_that_asks_to_be_spared_is_where_the_policy_says_so() {
 fn an_endpoint_that_does_not_answer_in_time_or_breaks_off_has_failed() {
     isolated!(|| async {
         let rule = http_route::Rule {
-            timeouts: Some(linkerd2_proxy_api::http_route::Timeouts { request: policy::ms(100), ..Default::default() }),
+            timeouts: Some(linkerd2_proxy_api::http_route::Timeouts { request: policy::ms(500), ..Default::default() }),
             ..policy::http_rule(PATH)
         };
-        let mut policy = policy::detected(PATH, rule);
-        policy::set_breakers(&mut policy, consecutive(2, 60_000));
-        let slow = Behaviour { delay: Duration::from_secs(5), ..Behaviour::default() };
+        let slow = Behaviour { delay: Duration::from_secs(60), ..Behaviour::default() };
         let broken = Behaviour { breaks: true, ..Behaviour::default() };
         let mut network = Network::new();
-        for (behaviour, status) in [(slow, "504"), (broken, "502")] {
+        for (rule, behaviour, status) in [(rule, slow, "504"), (policy::http_rule(PATH), broken, "502")] {
+            let mut policy = policy::detected(PATH, rule);
+            policy::set_breakers(&mut policy, consecutive(2, 60_000));
             let settings = [("OUTBOUND_HTTP_FAILFAST_TIMEOUT", "200ms")];
-            let service = service_in(&mut network, 1, policy.clone(), &settings).await;
+            let service = service_in(&mut network, 1, policy, &settings).await;
             // A connection that was used before may have ended by itself.
             let headers = vec![("connection", "close".to_owned())];
             service.replicas[0].set(Behaviour { headers, ..Behaviour::default() });

@@ -3,7 +3,7 @@
 
 use super::{
     Member, Peer, Picked, hash,
-    pool::{Pool, Settings},
+    pool::{Pool, Settings, is_same},
     random_below,
 };
 use crate::control::{
@@ -74,8 +74,8 @@ impl<P: Peer> Balancer<P> {
         }
         known.retain(|addr, _| set.endpoints.contains_key(addr));
         for (addr, endpoint) in &set.endpoints {
-            if known.get(addr).is_none_or(|(old, _)| old != endpoint) {
-                let member = Member::new(*addr, make(endpoint), &self.pool);
+            if !is_same(known.get(addr).map(|(old, _)| old), Some(endpoint)) {
+                let member = Member::new(*addr, Some(endpoint), make(endpoint), &self.pool);
                 known.insert(*addr, (endpoint.clone(), Arc::new(member)));
             }
         }
@@ -182,7 +182,7 @@ impl<P: Peer> Balancer<P> {
         if let [only] = &*members {
             return match only.is_open(now) {
                 Ok(()) => Ok(Some(only.clone())),
-                Err(retry_at) => retry_at.map_or(Ok(None), Err),
+                Err(retry_at) => Err(retry_at),
             };
         }
         if n == 0 {
@@ -210,7 +210,7 @@ impl<P: Peer> Balancer<P> {
             (Some(a), None) => Ok(Some(a.clone())),
             (None, _) => match around.clone().find(|m| m.is_open(now).is_ok()) {
                 Some(member) => Ok(Some(member.clone())),
-                None => around.filter_map(|m| m.is_open(now).err().flatten()).min().map_or(Ok(None), Err),
+                None => around.filter_map(|m| m.is_open(now).err()).min().map_or(Ok(None), Err),
             },
         }
     }

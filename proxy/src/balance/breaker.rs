@@ -35,7 +35,7 @@ struct State {
     in_row: u32,
     failures: u32,
     rate: Option<SuccessRate>,
-    /// The latest time that the endpoint asked to be spared until.
+    /// Until when the endpoint last asked to be spared.
     hint: Option<Instant>,
 }
 
@@ -45,8 +45,9 @@ enum Phase {
     Closed,
     /// It takes none until then.
     Shut(Instant),
-    /// One request is on its way that decides.
-    Probing,
+    /// One request is on its way that decides. When it has said nothing until then, it counts as failed, and the wait after
+    /// that is over too.
+    Probing(Instant),
 }
 
 /// Leave to send one request.
@@ -78,31 +79,29 @@ impl Breaker {
         self.is_out.load(Relaxed)
     }
 
-    /// Err: when the endpoint may be tried; none while that depends on a request.
-    pub fn is_open(&self, now: Instant) -> Result<(), Option<Instant>> {
+    /// Err: when the endpoint may be tried, unless a request is back before.
+    pub fn is_open(&self, now: Instant) -> Result<(), Instant> {
         if !self.is_out() {
             return Ok(());
         }
         match self.lock().phase {
-            Phase::Closed => Ok(()),
-            Phase::Shut(until) if until <= now => Ok(()),
-            Phase::Shut(until) => Err(Some(until)),
-            Phase::Probing => Err(None),
+            Phase::Shut(until) | Phase::Probing(until) if until > now => Err(until),
+            Phase::Closed | Phase::Shut(_) | Phase::Probing(_) => Ok(()),
         }
     }
 
     /// Leave to send a request now, if the endpoint takes one.
     pub fn admit(&self, now: Instant) -> Option<Ticket> {
         let mut state = self.lock();
-        let is_probe = match state.phase {
-            Phase::Closed => false,
-            Phase::Shut(until) if until <= now => true,
-            Phase::Shut(_) | Phase::Probing => return None,
-        };
-        if is_probe {
-            state.phase = Phase::Probing;
+        match state.phase {
+            Phase::Closed => return Some(Ticket { epoch: state.epoch, is_probe: false }),
+            Phase::Shut(until) | Phase::Probing(until) if until > now => return None,
+            Phase::Shut(_) => {}
+            // The one before has said nothing for too long.
+            Phase::Probing(_) => self.shut(&mut state, now),
         }
-        Some(Ticket { epoch: state.epoch, is_probe })
+        state.phase = Phase::Probing(now + self.backoff().max + self.backoff().delay(state.in_row));
+        Some(Ticket { epoch: state.epoch, is_probe: true })
     }
 
     /// Takes note of a request's end. `hint` is how long the endpoint asked to be spared.
@@ -112,12 +111,11 @@ impl Breaker {
             return Verdict::Unchanged;
         }
         if let Some(wait) = hint.filter(|_| outcome != Outcome::Success && self.backoff().respect_retry_after) {
-            let until = now + wait.min(self.backoff().max);
-            state.hint = state.hint.max(Some(until));
+            state.hint = Some(now + wait.min(self.backoff().max));
         }
         let phase = state.phase;
         match phase {
-            Phase::Probing if ticket.is_probe => {
+            Phase::Probing(_) if ticket.is_probe => {
                 let is_success = match &self.accrual.kind {
                     AccrualKind::Consecutive { .. } => outcome != Outcome::Failure,
                     AccrualKind::Unified { .. } => outcome == Outcome::Success,
@@ -150,7 +148,7 @@ impl Breaker {
     /// A probe has ended without saying anything: the next request is one.
     pub fn give_back(&self, ticket: Ticket, now: Instant) -> bool {
         let mut state = self.lock();
-        let is_mine = ticket.is_probe && state.epoch == ticket.epoch && state.phase == Phase::Probing;
+        let is_mine = ticket.is_probe && state.epoch == ticket.epoch && matches!(state.phase, Phase::Probing(_));
         if is_mine {
             state.phase = Phase::Shut(now);
         }
@@ -263,7 +261,7 @@ mod tests {
         assert!(seen.iter().all(|out| !out), "{seen:?}");
         assert_eq!(clock.request(Failure, None), Some(true));
         assert_eq!(clock.request(Success, None), None);
-        assert_eq!(clock.breaker.is_open(clock.now), Err(Some(clock.now + SECOND)));
+        assert_eq!(clock.breaker.is_open(clock.now), Err(clock.now + SECOND));
     }
 
     #[test]
@@ -281,7 +279,7 @@ mod tests {
         clock.now += 60 * SECOND;
         assert_eq!(clock.request(Success, None), Some(false));
         assert_eq!(clock.request(Failure, None), Some(true));
-        assert_eq!(clock.breaker.is_open(clock.now), Err(Some(clock.now + SECOND)), "the wait begins anew");
+        assert_eq!(clock.breaker.is_open(clock.now), Err(clock.now + SECOND), "the wait begins anew");
     }
 
     #[test]
@@ -292,6 +290,32 @@ mod tests {
         let probe = clock.breaker.admit(clock.now).expect("a probe");
         assert!(clock.breaker.give_back(probe, clock.now));
         assert_eq!(clock.request(Success, None), Some(false));
+    }
+
+    #[test]
+    fn a_probe_that_goes_on_and_on_has_failed_unless_it_succeeds_before_the_next() {
+        let mut clock = Clock::new(consecutive(1));
+        assert_eq!(clock.request(Failure, None), Some(true));
+        clock.now += SECOND;
+        let first = clock.breaker.admit(clock.now).expect("a probe");
+        // The maximum, and the second wait.
+        clock.now += 62 * SECOND - Duration::from_millis(1);
+        assert_eq!(clock.breaker.admit(clock.now), None);
+        clock.now += Duration::from_millis(1);
+        let second = clock.breaker.admit(clock.now).expect("another probe");
+        assert!(second.is_probe && clock.breaker.admit(clock.now).is_none());
+        assert_eq!(clock.breaker.judge(first, Success, None, clock.now), Verdict::Unchanged);
+        assert_eq!(clock.breaker.is_open(clock.now), Err(clock.now + 64 * SECOND));
+        assert_eq!(clock.breaker.judge(second, Success, None, clock.now), Verdict::Moved);
+        assert_eq!(clock.outcomes(&[Success]), [false]);
+    }
+
+    #[test]
+    fn the_latest_wish_counts() {
+        let clock = Clock::new(consecutive(2));
+        clock.request(Failure, Some(30 * SECOND));
+        clock.request(Failure, Some(5 * SECOND));
+        assert_eq!(clock.breaker.is_open(clock.now), Err(clock.now + 5 * SECOND));
     }
 
     #[test]
@@ -341,10 +365,10 @@ mod tests {
         for (hint, wait) in [(5, 5), (0, 1), (3600, 60)] {
             let clock = Clock::new(consecutive(1));
             clock.request(Failure, Some(hint * SECOND));
-            assert_eq!(clock.breaker.is_open(clock.now), Err(Some(clock.now + wait * SECOND)), "{hint}");
+            assert_eq!(clock.breaker.is_open(clock.now), Err(clock.now + wait * SECOND), "{hint}");
         }
         let clock = Clock::new(unified(0.0, 1, 1));
         clock.request(Failure, Some(5 * SECOND));
-        assert_eq!(clock.breaker.is_open(clock.now), Err(Some(clock.now + SECOND)), "unless the policy says no");
+        assert_eq!(clock.breaker.is_open(clock.now), Err(clock.now + SECOND), "unless the policy says no");
     }
 }

@@ -5,7 +5,7 @@ use super::{
     hash::hash_addr,
     pool::{Permit, Pool, Standing},
 };
-use crate::control::model::outbound::Backoff;
+use crate::control::model::{Endpoint, outbound::Backoff};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -63,11 +63,11 @@ impl<P: Peer> Member<P> {
     /// A member of no balancer: the only place that something may go.
     pub fn alone(addr: SocketAddr, peer: P, settings: Settings) -> Self {
         let settings = Settings { accrual: None, load_factor: None, stats: None, ..settings };
-        Self::new(addr, peer, &Pool::new(settings))
+        Self::new(addr, None, peer, &Pool::new(settings))
     }
 
-    pub(super) fn new(addr: SocketAddr, peer: P, pool: &Arc<Pool>) -> Self {
-        let standing = pool.standing(addr);
+    pub(super) fn new(addr: SocketAddr, of: Option<&Arc<Endpoint>>, peer: P, pool: &Arc<Pool>) -> Self {
+        let standing = pool.standing(addr, of);
         Self {
             addr,
             peer: Arc::new(peer),
@@ -81,13 +81,13 @@ impl<P: Peer> Member<P> {
         }
     }
 
-    /// Err: when it may be tried; none while that depends on another request.
-    pub(super) fn is_open(&self, now: Instant) -> Result<(), Option<Instant>> {
+    /// Err: when it may be tried, unless another request is back before.
+    pub(super) fn is_open(&self, now: Instant) -> Result<(), Instant> {
         if !self.is_steady.load(Relaxed)
             && let Some(at) = self.gate().retry_at
             && at > now
         {
-            return Err(Some(at));
+            return Err(at);
         }
         self.standing.is_open(now)
     }

@@ -9,6 +9,7 @@ use crate::{
     control::{
         Endpoints,
         model::{
+            Endpoint,
             endpoint::{EndpointSet, SetState},
             outbound::{self, Backoff, FailureAccrual},
         },
@@ -70,6 +71,8 @@ struct Standings {
 /// One endpoint as all workers see it.
 pub struct Standing {
     pool: Arc<Pool>,
+    /// What the control plane says of it; none where it is not of the control plane's.
+    of: Option<Arc<Endpoint>>,
     breaker: Option<Breaker>,
     /// Shared where the load of all workers decides.
     load: Option<Arc<Load>>,
@@ -120,17 +123,20 @@ impl Pool {
         *lock(&self.counter) = Some(task.abort_handle());
     }
 
-    pub fn standing(self: &Arc<Self>, addr: SocketAddr) -> Arc<Standing> {
+    /// How an endpoint stands. Another one at the same address begins anew.
+    pub fn standing(self: &Arc<Self>, addr: SocketAddr, of: Option<&Arc<Endpoint>>) -> Arc<Standing> {
         let mut standings = lock(&self.standings);
         let Standings { by_addr, clean_at, .. } = &mut *standings;
-        if let Some(standing) = by_addr.get(&addr).and_then(Weak::upgrade) {
+        if let Some(standing) = by_addr.get(&addr).and_then(Weak::upgrade)
+            && is_same(standing.of.as_ref(), of)
+        {
             return standing;
         }
         if by_addr.len() >= *clean_at {
             by_addr.retain(|_, standing| standing.strong_count() > 0);
             *clean_at = (2 * by_addr.len()).max(CLEAN_MIN);
         }
-        let standing = Standing::new(self.clone());
+        let standing = Standing::new(self.clone(), of.cloned());
         by_addr.insert(addr, Arc::downgrade(&standing));
         standing
     }
@@ -199,19 +205,31 @@ fn count_update(stats: &BalancerStats, known: Option<&EndpointSet>, set: &Endpoi
         (SetState::DoesNotExist, _) => stats.does_not_exist.incr(),
         (SetState::Exists, None) => stats.resets.incr(),
         (SetState::Exists, Some(known)) => {
-            if set.endpoints.iter().any(|(addr, endpoint)| known.endpoints.get(addr) != Some(endpoint)) {
-                stats.adds.incr();
-            }
-            if known.endpoints.keys().any(|addr| !set.endpoints.contains_key(addr)) {
-                stats.removes.incr();
+            let added =
+                set.endpoints.iter().filter(|(addr, new)| !is_same(known.endpoints.get(addr), Some(new))).count();
+            let removed = known.endpoints.keys().filter(|addr| !set.endpoints.contains_key(addr)).count();
+            if set.resets == known.resets {
+                stats.adds.add(added as u64);
+                stats.removes.add(removed as u64);
+            } else if added + removed > 0 {
+                stats.resets.incr();
             }
         }
     }
     stats.members.set(i64::try_from(set.endpoints.len()).unwrap_or(i64::MAX));
 }
 
+/// An endpoint that has not changed stays the same value.
+pub fn is_same(a: Option<&Arc<Endpoint>>, b: Option<&Arc<Endpoint>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 impl Standing {
-    fn new(pool: Arc<Pool>) -> Arc<Self> {
+    fn new(pool: Arc<Pool>, of: Option<Arc<Endpoint>>) -> Arc<Self> {
         let Settings { accrual, load_factor, load, stats, .. } = &pool.settings;
         if let Some(stats) = stats {
             stats.pending.incr();
@@ -221,6 +239,7 @@ impl Standing {
             load: load_factor.is_some().then(|| Load::new(*load)),
             counts: Mutex::default(),
             pool,
+            of,
         })
     }
 
@@ -228,9 +247,9 @@ impl Standing {
         self.load.clone().unwrap_or_else(|| Load::new(self.pool.settings.load))
     }
 
-    /// Err: when the endpoint may be tried; none while that depends on another request.
+    /// Err: when the endpoint may be tried, unless another request is back before.
     #[inline]
-    pub fn is_open(&self, now: Instant) -> Result<(), Option<Instant>> {
+    pub fn is_open(&self, now: Instant) -> Result<(), Instant> {
         self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.is_open(now))
     }
 

@@ -53,7 +53,7 @@ pub(super) async fn run(follow: Follow<GetDestination>, set: watch::Sender<Arc<E
         })
         .await;
     log::warn!(target: "destination", "endpoints of {path}: {}", super::describe(&status));
-    set.send_replace(Arc::new(EndpointSet { state: SetState::DoesNotExist, endpoints: BTreeMap::new() }));
+    set.send_replace(Arc::new(EndpointSet { state: SetState::DoesNotExist, ..EndpointSet::default() }));
     set.closed().await;
 }
 
@@ -63,6 +63,7 @@ fn apply(old: &EndpointSet, update: Update, is_reset: &mut bool) -> Option<Endpo
     match update.update? {
         update::Update::Add(set) => {
             *is_reset = true;
+            let resets = old.resets.wrapping_add(u32::from(!was_reset));
             let mut endpoints = if was_reset { old.endpoints.clone() } else { BTreeMap::new() };
             endpoints.extend(decode::endpoints(set).map(|endpoint| {
                 // An endpoint that did not change stays the same value, so that its connections stay too.
@@ -71,20 +72,20 @@ fn apply(old: &EndpointSet, update: Update, is_reset: &mut bool) -> Option<Endpo
                     _ => (endpoint.addr, endpoint),
                 }
             }));
-            Some(EndpointSet { state: SetState::Exists, endpoints })
+            Some(EndpointSet { state: SetState::Exists, resets, endpoints })
         }
         update::Update::Remove(set) if was_reset => {
             let mut endpoints = old.endpoints.clone();
             for addr in set.addrs.into_iter().filter_map(|a| decode::socket_addr(a).ok()) {
                 endpoints.remove(&addr);
             }
-            Some(EndpointSet { state: SetState::Exists, endpoints })
+            Some(EndpointSet { state: SetState::Exists, resets: old.resets, endpoints })
         }
         update::Update::Remove(_) => None,
         update::Update::NoEndpoints(none) => {
             *is_reset = true;
             let state = if none.exists { SetState::Exists } else { SetState::DoesNotExist };
-            Some(EndpointSet { state, endpoints: BTreeMap::new() })
+            Some(EndpointSet { state, resets: old.resets.wrapping_add(1), endpoints: BTreeMap::new() })
         }
     }
 }

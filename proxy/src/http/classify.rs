@@ -1,10 +1,10 @@
 //! Success or failure of a response: by the first class of its ServiceProfile's route that its status is in; where there
 //! is none, by status for HTTP and by `grpc-status` (in headers or trailers) for gRPC.
 
-use super::BodyError;
+use super::{BodyError, retry_after::retry_after};
 use crate::{balance::Outcome, control::model::profile::ProfileRoute};
 use http::{HeaderMap, StatusCode};
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
@@ -139,6 +139,13 @@ impl Classifier {
         self.status == StatusCode::TOO_MANY_REQUESTS
             || self.status.is_server_error()
             || self.is_grpc && is_grpc_failure()
+    }
+
+    /// How long the endpoint asks to be spared: in the head of a response that may say so, or in gRPC's head or trailers.
+    pub fn hint(&self, headers: &HeaderMap) -> Option<Duration> {
+        let may_ask = self.is_grpc && self.status.is_success()
+            || matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        may_ask.then(|| retry_after(headers)).flatten()
     }
 
     /// The class of a response that broke off.

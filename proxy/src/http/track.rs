@@ -6,7 +6,6 @@ use super::{
     error::{BodyError, grpc_trailers},
     h1_client::Lease,
     permission::Permission,
-    retry_after::retry_after,
     stats::{RequestStats, StreamStats, Upload},
     timeouts::Watchdog,
 };
@@ -148,7 +147,7 @@ impl Tracker {
     /// Tells the breaker what the response said about the endpoint.
     fn judge(&mut self, outcome: Outcome, trailers: Option<&HeaderMap>) {
         if let Some(permit) = self.permit.take() {
-            permit.end(outcome, trailers.and_then(retry_after));
+            permit.end(outcome, trailers.and_then(|trailers| self.classifier.hint(trailers)));
         }
     }
 

@@ -19,7 +19,6 @@ use crate::{
         classify::{Broken, Class, Classifier, grpc_status, is_grpc},
         error::Asker,
         filters, headers,
-        retry_after::retry_after,
         server::Service,
         stats::{RequestStats, StreamStats, Upload},
         track::{Tracker, error_label},
@@ -381,7 +380,7 @@ impl<'a> Exchange<'a> {
         let code = if self.is_grpc { grpc_status(response.headers()) } else { None };
         let classifier = Classifier::new(self.is_grpc, status, self.policy.profile.as_deref());
         if picked.load.has_penalty() && classifier.is_penalized(code) {
-            picked.load.penalize(retry_after(response.headers()), Instant::now());
+            picked.load.penalize(classifier.hint(response.headers()), Instant::now());
         }
         let mut permit = picked.permit.take();
         match classifier.early_outcome(code) {
@@ -389,7 +388,7 @@ impl<'a> Exchange<'a> {
             Some(Outcome::Success) if permit.as_ref().is_none_or(|permit| !permit.is_probe()) => {}
             Some(outcome) => {
                 if let Some(permit) = permit.take() {
-                    permit.end(outcome, retry_after(response.headers()));
+                    permit.end(outcome, classifier.hint(response.headers()));
                 }
             }
             None => {}

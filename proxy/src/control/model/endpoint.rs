@@ -12,6 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct EndpointSet {
     pub state: SetState,
+    /// How often the set has been said anew instead of changed.
+    pub resets: u32,
     pub endpoints: BTreeMap<SocketAddr, Arc<Endpoint>>,
 }
 
