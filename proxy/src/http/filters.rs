@@ -12,8 +12,8 @@ use http::{
 };
 
 /// Applies the filters in order; one that answers in the server's place is an error. `prefix_len` is the length of
-/// the path prefix that the route matched.
-pub fn apply_request(filters: &[Filter], request: &mut Request<Body>, prefix_len: usize) -> Result<(), Error> {
+/// the path prefix that the route matched, if it was by one.
+pub fn apply_request(filters: &[Filter], request: &mut Request<Body>, prefix_len: Option<usize>) -> Result<(), Error> {
     for filter in filters {
         match filter {
             Filter::RequestHeaders(changes) => changes.apply(request.headers_mut()),
@@ -31,7 +31,10 @@ pub fn apply_request(filters: &[Filter], request: &mut Request<Body>, prefix_len
             Filter::Redirect(redirect) => {
                 let location = location(redirect, request, prefix_len)
                     .ok_or_else(|| Error::InvalidPolicy("redirect to an invalid location".into()))?;
-                return Err(Error::Redirect { status: redirect.status, location });
+                // To where the request is for, it would never end.
+                if location.as_bytes() != own_location(request).as_bytes() {
+                    return Err(Error::Redirect { status: redirect.status, location });
+                }
             }
             Filter::Rewrite(change) => rewrite(change, request, prefix_len)
                 .ok_or_else(|| Error::InvalidPolicy("rewrite to an invalid URI".into()))?,
@@ -53,7 +56,15 @@ fn hits(ratio: Ratio) -> bool {
     random_below(ratio.denominator as usize) < ratio.numerator as usize
 }
 
-fn location(redirect: &Redirect, request: &Request<Body>, prefix_len: usize) -> Option<HeaderValue> {
+fn own_location(request: &Request<Body>) -> String {
+    let uri = request.uri();
+    let own_host = request.headers().get(HOST).and_then(|h| h.to_str().ok());
+    let authority = uri.authority().map(http::uri::Authority::as_str).or(own_host).unwrap_or_default();
+    let path = uri.path_and_query().map_or("/", |pq| pq.as_str());
+    format!("{}://{authority}{path}", uri.scheme().unwrap_or(&Scheme::HTTP))
+}
+
+fn location(redirect: &Redirect, request: &Request<Body>, prefix_len: Option<usize>) -> Option<HeaderValue> {
     let uri = request.uri();
     let scheme = redirect.scheme.as_ref().or(uri.scheme()).unwrap_or(&Scheme::HTTP);
     let own_host = request.headers().get(http::header::HOST).and_then(|h| h.to_str().ok());
@@ -67,14 +78,18 @@ fn location(redirect: &Redirect, request: &Request<Body>, prefix_len: usize) -> 
     let port = port.filter(|_| !is_default).map(|p| format!(":{p}")).unwrap_or_default();
     let path = match &redirect.path {
         None => uri.path_and_query().map_or("/", |pq| pq.as_str()).to_owned(),
-        Some(change) => rewritten(change, uri, prefix_len),
+        // A full path brings its own query, if any.
+        Some(PathRewrite::Full(path)) => path.to_string(),
+        Some(change) => rewritten(change, uri, prefix_len)?,
     };
     HeaderValue::try_from(format!("{scheme}://{host}{port}{path}")).ok()
 }
 
-fn rewrite(change: &Rewrite, request: &mut Request<Body>, prefix_len: usize) -> Option<()> {
-    let path = change.path.as_ref().map(|path| PathAndQuery::try_from(rewritten(path, request.uri(), prefix_len)));
-    let path = path.transpose().ok()?;
+fn rewrite(change: &Rewrite, request: &mut Request<Body>, prefix_len: Option<usize>) -> Option<()> {
+    let path = match &change.path {
+        None => None,
+        Some(path) => Some(PathAndQuery::try_from(rewritten(path, request.uri(), prefix_len)?).ok()?),
+    };
     if path.is_none() && change.host.is_none() {
         return Some(());
     }
@@ -96,12 +111,12 @@ fn rewrite(change: &Rewrite, request: &mut Request<Body>, prefix_len: usize) -> 
 }
 
 /// The path that a rewrite makes of a URI's, with the query as it was. Prefixes are whole path elements: there is one
-/// slash between what replaces the prefix and what follows it.
-fn rewritten(change: &PathRewrite, uri: &Uri, prefix_len: usize) -> String {
+/// slash between what replaces the prefix and what follows it. None where there is no prefix to replace.
+fn rewritten(change: &PathRewrite, uri: &Uri, prefix_len: Option<usize>) -> Option<String> {
     let mut path = match change {
         PathRewrite::Full(path) => path.to_string(),
         PathRewrite::Prefix(prefix) => {
-            let rest = uri.path().get(prefix_len..).unwrap_or_default();
+            let rest = uri.path().get(prefix_len?..).unwrap_or_default();
             let bare = prefix.strip_suffix('/').unwrap_or(prefix);
             match rest.strip_prefix('/').unwrap_or(rest) {
                 "" if rest.is_empty() && !prefix.is_empty() => prefix.to_string(),
@@ -113,7 +128,7 @@ fn rewritten(change: &PathRewrite, uri: &Uri, prefix_len: usize) -> String {
         path.push('?');
         path.push_str(query);
     }
-    path
+    Some(path)
 }
 
 #[cfg(test)]
@@ -126,6 +141,7 @@ mod tests {
     }
 
     fn to(redirect: Redirect, prefix_len: usize) -> String {
+        let prefix_len = Some(prefix_len);
         let request = Request::get("http://web:8080/old/page?q=1").body(Body::empty()).unwrap();
         location(&redirect, &request, prefix_len).unwrap().to_str().unwrap().to_owned()
     }
@@ -139,7 +155,8 @@ mod tests {
             "http://a.b/old/page?q=1"
         );
         let https = Redirect { scheme: Some(Scheme::HTTPS), ..redirect(Some(PathRewrite::Full("/".into()))) };
-        assert_eq!(to(https, 0), "https://web/?q=1");
+        assert_eq!(to(https, 0), "https://web/");
+        assert_eq!(to(redirect(Some(PathRewrite::Full("/a?b=c".into()))), 0), "http://web:8080/a?b=c");
     }
 
     #[test]
@@ -161,9 +178,23 @@ mod tests {
         for (path, prefix_len, prefix, expected) in table {
             let mut request = Request::get(format!("http://web{path}")).body(Body::empty()).unwrap();
             let change = Rewrite { host: None, path: Some(PathRewrite::Prefix(prefix.into())) };
-            apply_request(&[Filter::Rewrite(change)], &mut request, prefix_len).unwrap();
+            apply_request(&[Filter::Rewrite(change)], &mut request, Some(prefix_len)).unwrap();
             assert_eq!(request.uri().path_and_query().unwrap(), expected, "{path} {prefix}");
         }
+    }
+
+    #[test]
+    fn a_redirect_to_itself_is_none_and_one_of_no_prefix_fails() {
+        let apply = |redirect, prefix_len| {
+            let mut request = Request::get("/a?b").header(HOST, "web").body(Body::empty()).unwrap();
+            apply_request(&[Filter::Redirect(redirect)], &mut request, prefix_len)
+        };
+        assert!(apply(redirect(None), None).is_ok());
+        assert!(apply(Redirect { host: Some("web".into()), port: Some(80), ..redirect(None) }, None).is_ok());
+        assert!(matches!(apply(Redirect { port: Some(81), ..redirect(None) }, None), Err(Error::Redirect { .. })));
+        let prefix = || redirect(Some(PathRewrite::Prefix("/new".into())));
+        assert!(matches!(apply(prefix(), Some(0)), Err(Error::Redirect { .. })));
+        assert!(matches!(apply(prefix(), None), Err(Error::InvalidPolicy(_))));
     }
 
     #[test]
@@ -171,7 +202,7 @@ mod tests {
         let host = |request: Request<Body>| {
             let mut request = request;
             let change = Rewrite { host: Some("new".parse().unwrap()), path: None };
-            apply_request(&[Filter::Rewrite(change)], &mut request, 0).unwrap();
+            apply_request(&[Filter::Rewrite(change)], &mut request, None).unwrap();
             (request.uri().to_string(), request.headers().get(HOST).map(|h| h.to_str().unwrap().to_owned()))
         };
         let of = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();
@@ -184,6 +215,6 @@ mod tests {
     #[test]
     fn a_filter_that_is_not_known_fails_the_request() {
         let mut request = Request::get("/").body(Body::empty()).unwrap();
-        assert!(matches!(apply_request(&[Filter::Unknown], &mut request, 0), Err(Error::InvalidPolicy(_))));
+        assert!(matches!(apply_request(&[Filter::Unknown], &mut request, None), Err(Error::InvalidPolicy(_))));
     }
 }

@@ -125,13 +125,13 @@ impl Plan {
         }
         let statuses = take(headers, &L5D_RETRY_HTTP, |text| Some(statuses(text)));
         let codes = take(headers, &L5D_RETRY_GRPC, |text| Some(grpc_codes(text)));
-        let limit: Option<u16> = take(headers, &L5D_RETRY_LIMIT, |text| text.parse().ok());
+        let limit: Option<u32> = take(headers, &L5D_RETRY_LIMIT, |text| text.parse().ok());
         let timeout = take(headers, &L5D_RETRY_TIMEOUT, duration);
         if statuses.is_some() || codes.is_some() || limit.is_some() || timeout.is_some() {
             let mut retry = wishes.retry.map_or_else(asked_for, Cow::into_owned);
             retry.http_statuses = statuses.unwrap_or(retry.http_statuses);
             retry.grpc_codes = codes.unwrap_or(retry.grpc_codes);
-            retry.max_retries = limit.map_or(retry.max_retries, u32::from);
+            retry.max_retries = limit.unwrap_or(retry.max_retries);
             retry.timeout = timeout.or(retry.timeout);
             wishes.retry = Some(Cow::Owned(retry));
         }

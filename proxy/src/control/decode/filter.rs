@@ -13,9 +13,12 @@ pub fn http_failure(wire: http_route::HttpFailureInjector) -> Result<Filter, Inv
     })
 }
 
+/// What gRPC has no code for, as an HTTP status in its place, is an unknown failure.
 pub fn grpc_failure(wire: grpc_route::GrpcFailureInjector) -> Result<Filter, Invalid> {
+    const LAST: u16 = 16;
+    const UNKNOWN: u16 = 2;
     Ok(Filter::InjectGrpcFailure {
-        code: u16::try_from(wire.code).map_err(|_| Invalid::bad("gRPC code", wire.code))?,
+        code: u16::try_from(wire.code).ok().filter(|code| *code <= LAST).unwrap_or(UNKNOWN),
         message: wire.message.into(),
         ratio: ratio(wire.ratio)?,
     })

@@ -8,7 +8,7 @@ use linkerd2_proxy_api::{grpc_route, http_route, tls_route};
 pub fn host(wire: http_route::HostMatch) -> Result<HostMatch, Invalid> {
     use http_route::host_match::Match;
     match wire.r#match {
-        Some(Match::Exact(name)) => Ok(HostMatch::Exact(name.into())),
+        Some(Match::Exact(name)) => Ok(exact(&name)),
         Some(Match::Suffix(suffix)) => Ok(HostMatch::Suffix(labels(suffix.reverse_labels))),
         None => Err(Invalid::missing("host match")),
     }
@@ -17,14 +17,20 @@ pub fn host(wire: http_route::HostMatch) -> Result<HostMatch, Invalid> {
 pub fn sni(wire: tls_route::SniMatch) -> Result<HostMatch, Invalid> {
     use tls_route::sni_match::Match;
     match wire.r#match {
-        Some(Match::Exact(name)) => Ok(HostMatch::Exact(name.into())),
+        Some(Match::Exact(name)) => Ok(exact(&name)),
         Some(Match::Suffix(suffix)) => Ok(HostMatch::Suffix(labels(suffix.reverse_labels))),
         None => Err(Invalid::missing("server name match")),
     }
 }
 
+/// Names are the same with the root's dot and without it.
+fn exact(name: &str) -> HostMatch {
+    HostMatch::Exact(name.strip_suffix('.').unwrap_or(name).into())
+}
+
 fn labels(reverse_labels: Vec<String>) -> Box<[Box<str>]> {
-    reverse_labels.into_iter().map(String::into_boxed_str).collect()
+    let root = usize::from(reverse_labels.first().is_some_and(String::is_empty));
+    reverse_labels.into_iter().skip(root).map(String::into_boxed_str).collect()
 }
 
 pub fn http_match(wire: http_route::HttpRouteMatch) -> Result<RequestMatch, Invalid> {
@@ -34,6 +40,9 @@ pub fn http_match(wire: http_route::HttpRouteMatch) -> Result<RequestMatch, Inva
         Some(path) => Some(path_match(path)?),
     };
     let query = wire.query_params.into_iter().map(|q| {
+        if q.name.is_empty() {
+            return Err(Invalid::missing("query parameter's name"));
+        }
         let value = match q.value {
             Some(Value::Exact(text)) => ValueMatch::Exact(text.into_bytes().into()),
             Some(Value::Regex(pattern)) => ValueMatch::Regex(regex(&pattern)?),

@@ -1,6 +1,6 @@
 //! HTTP and gRPC routes and how a request finds its one. Precedence is the Gateway API's: exact host before longer suffix
-//! before none; then exact path, longer prefix, regex; then a method; then more headers; then more query parameters; then the
-//! earlier one.
+//! before none; then more of the path, an exact one before others; then a method; then more headers; then more query
+//! parameters; then the earlier one. Expressions take the whole path, and so go before prefixes of it, as with Linkerd.
 
 mod index;
 mod literal;
@@ -94,11 +94,13 @@ pub struct Request<'a> {
 pub struct Found {
     pub route: usize,
     pub rule: usize,
-    /// The length of the path prefix that matched, for a redirect that replaces it.
-    pub prefix_len: usize,
+    /// The length of the path prefix that matched, for a redirect that replaces it; None where the match was by no prefix.
+    pub prefix_len: Option<usize>,
 }
 
 type Rank = (HostRank, PathRank, bool, usize, usize);
+/// The rank without its host, and the length of the prefix.
+type Matched = (PathRank, bool, usize, usize, Option<usize>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum HostRank {
@@ -107,12 +109,20 @@ enum HostRank {
     Exact,
 }
 
+/// How much of the path is matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum PathRank {
-    Any,
-    Regex(usize),
-    Prefix(usize),
-    Exact(usize),
+struct PathRank {
+    len: usize,
+    is_exact: bool,
+}
+
+impl PathRank {
+    /// No match for the path is one for the prefix `/`.
+    const ANY: Self = Self::of_part(1);
+
+    const fn of_part(len: usize) -> Self {
+        Self { len, is_exact: false }
+    }
 }
 
 impl<'a> Request<'a> {
@@ -142,7 +152,7 @@ fn is_trivial<R>(routes: &[Route<R>]) -> bool {
 /// The best route and rule for a request, if any matches: the definition that [`RouteIndex`] is held to.
 pub fn find<R>(routes: &[Route<R>], request: Request<'_>) -> Option<Found> {
     if is_trivial(routes) {
-        return Some(Found { route: 0, rule: 0, prefix_len: 0 });
+        return Some(Found { route: 0, rule: 0, prefix_len: Some(0) });
     }
     let mut best: Option<(Rank, Found)> = None;
     for (route_at, route) in routes.iter().enumerate() {
@@ -172,20 +182,23 @@ pub fn asks_headers<R>(routes: &[Route<R>]) -> bool {
 }
 
 impl<R> Rule<R> {
-    fn best_match(&self, request: Request<'_>) -> Option<(PathRank, bool, usize, usize, usize)> {
+    fn best_match(&self, request: Request<'_>) -> Option<Matched> {
         if self.matches.is_empty() {
-            return Some((PathRank::Any, false, 0, 0, 0));
+            return Some((PathRank::ANY, false, 0, 0, Some(0)));
         }
         let ranked = self.matches.iter().filter_map(|m| m.rank(request));
         // `max_by_key` keeps the last of equals; the first must win.
-        ranked.enumerate().max_by_key(|(at, rank)| (*rank, Reverse(*at))).map(|(_, rank)| rank)
+        let key = |(at, (path, method, headers, query, _)): &(usize, Matched)| {
+            (*path, *method, *headers, *query, Reverse(*at))
+        };
+        ranked.enumerate().max_by_key(key).map(|(_, matched)| matched)
     }
 }
 
 impl RequestMatch {
-    fn rank(&self, request: Request<'_>) -> Option<(PathRank, bool, usize, usize, usize)> {
+    fn rank(&self, request: Request<'_>) -> Option<Matched> {
         let (path, prefix_len) = match &self.path {
-            None => (PathRank::Any, 0),
+            None => (PathRank::ANY, Some(0)),
             Some(path) => path.rank(request.path)?,
         };
         let is_match = self.fits_but_for_path_and_headers(request)
@@ -198,6 +211,7 @@ impl RequestMatch {
 
     fn fits_but_for_path_and_headers(&self, request: Request<'_>) -> bool {
         self.method.as_ref().is_none_or(|m| m == request.method)
+            && (!matches!(self.path, Some(PathMatch::Grpc { .. })) || request.method == Method::POST)
             && self.query.iter().all(|(name, value)| query_matches(request.query.unwrap_or_default(), name, value))
             && self.condition.as_ref().is_none_or(|c| c.matches(request))
     }
@@ -211,42 +225,35 @@ impl RequestMatch {
 }
 
 impl PathMatch {
-    fn rank(&self, path: &str) -> Option<(PathRank, usize)> {
+    fn rank(&self, path: &str) -> Option<(PathRank, Option<usize>)> {
         match self {
-            Self::Exact(exact) => (path == &**exact).then_some((PathRank::Exact(exact.len()), path.len())),
+            Self::Exact(exact) => (path == &**exact).then(|| (self.fixed_rank(), None)),
             Self::Prefix(prefix) => {
-                let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+                let bare = prefix.trim_end_matches('/');
                 let rest = path.strip_prefix(bare)?;
-                (rest.is_empty() || rest.starts_with('/')).then_some((PathRank::Prefix(prefix.len()), bare.len()))
+                (rest.is_empty() || rest.starts_with('/')).then(|| (self.fixed_rank(), Some(bare.len())))
             }
-            Self::Regex(regex) => regex.is_match(path).then_some((PathRank::Regex(path.len()), 0)),
+            Self::Regex(regex) => regex.is_match(path).then(|| (PathRank::of_part(path.len()), None)),
             Self::Grpc { service, method } => {
                 let (s, m) = path.strip_prefix('/')?.split_once('/')?;
                 let is_match = (service.is_empty() || **service == *s) && (method.is_empty() || **method == *m);
-                let rank = match (service.is_empty(), method.is_empty()) {
-                    (false, false) => PathRank::Exact(path.len()),
-                    (false, true) => PathRank::Prefix(service.len()),
-                    (true, false) => PathRank::Regex(method.len()),
-                    (true, true) => PathRank::Any,
-                };
-                is_match.then_some((rank, 0))
+                is_match.then(|| (self.fixed_rank(), None))
             }
         }
     }
-}
 
-impl PathMatch {
     /// The rank of any match of this one; all expressions rank the same for one path.
     fn fixed_rank(&self) -> PathRank {
         match self {
-            Self::Exact(path) => PathRank::Exact(path.len()),
-            Self::Prefix(prefix) => PathRank::Prefix(prefix.len()),
-            Self::Regex(_) => PathRank::Regex(0),
+            Self::Exact(path) => PathRank { len: path.len(), is_exact: true },
+            Self::Prefix(prefix) => PathRank::of_part(prefix.trim_end_matches('/').len().max(1)),
+            Self::Regex(_) => PathRank::of_part(0),
+            // Not by length: what two of these match of one path is equally long. None is as much as no match at all.
             Self::Grpc { service, method } => match (service.is_empty(), method.is_empty()) {
-                (false, false) => PathRank::Exact(service.len() + method.len() + 2),
-                (false, true) => PathRank::Prefix(service.len()),
-                (true, false) => PathRank::Regex(method.len()),
-                (true, true) => PathRank::Any,
+                (false, false) => PathRank::of_part(4),
+                (false, true) => PathRank::of_part(3),
+                (true, false) => PathRank::of_part(2),
+                (true, true) => PathRank::ANY,
             },
         }
     }
@@ -351,5 +358,7 @@ pub fn without_port(authority: &str) -> &str {
 
 /// Compiles a pattern that has to match the whole text.
 pub fn whole_regex(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    // By itself first: what closes a group that it has not opened would close the one around it.
+    Regex::new(pattern)?;
     Regex::new(&format!("^(?:{pattern})$"))
 }

@@ -26,7 +26,7 @@ pub struct RouteIndex {
 #[derive(Debug, Default)]
 struct Table {
     exact: HashMap<Box<str>, Bucket>,
-    /// Without their last slash.
+    /// Without the slashes at their end.
     prefixes: HashMap<Box<str>, Bucket>,
     prefix_lens: Vec<bool>,
     grpc_services: HashMap<Box<str>, Bucket>,
@@ -57,8 +57,8 @@ struct Candidate {
 /// The route, the rule, and the match in it.
 type Place = (usize, usize, Option<usize>);
 
-/// What is better comes last: the rank, then the earlier place.
-type Best = ((PathRank, bool, usize, usize), Reverse<(usize, usize)>, usize);
+/// What is better comes last: the rank, then the earlier place; the prefix decides nothing.
+type Best = ((PathRank, bool, usize, usize), Reverse<Place>, Option<usize>);
 
 impl RouteIndex {
     pub fn new<R>(routes: &[Route<R>]) -> Self {
@@ -102,7 +102,7 @@ impl RouteIndex {
     /// The best route and rule for a request, if any matches.
     pub fn find<R>(&self, routes: &[Route<R>], request: Request<'_>) -> Option<Found> {
         if self.is_trivial {
-            return Some(Found { route: 0, rule: 0, prefix_len: 0 });
+            return Some(Found { route: 0, rule: 0, prefix_len: Some(0) });
         }
         if self.exact.is_empty() && self.suffixes.is_empty() {
             return self.any.find(routes, request);
@@ -129,7 +129,7 @@ impl RouteIndex {
 impl Table {
     fn insert(&mut self, at: Place, m: &RequestMatch) {
         let path = match &m.path {
-            None => PathRank::Any,
+            None => PathRank::ANY,
             Some(path) => path.fixed_rank(),
         };
         let candidate = Candidate { at, rank: (path, m.method.is_some(), m.headers.len(), m.query.len()) };
@@ -138,7 +138,7 @@ impl Table {
             None => self.any.list.push(candidate),
             Some(PathMatch::Exact(path)) => self.exact.entry(path.clone()).or_default().list.push(candidate),
             Some(PathMatch::Prefix(prefix)) => {
-                let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+                let bare = prefix.trim_end_matches('/');
                 if self.prefix_lens.len() <= bare.len() {
                     self.prefix_lens.resize(bare.len() + 1, false);
                 }
@@ -176,14 +176,15 @@ impl Table {
                 .then(|| request.path.strip_prefix('/')?.split_once('/'))
                 .flatten();
             let service = grpc.and_then(|(service, _)| in_map(&self.grpc_services, service));
-            let prefix = self.best_prefix(routes, request).max(service);
-            prefix.or_else(|| {
-                let method = grpc.and_then(|(_, method)| in_map(&self.grpc_methods, method));
-                by_literal(&self.regexes).max(method)
-            })
+            let method = || grpc.and_then(|(_, method)| in_map(&self.grpc_methods, method));
+            by_literal(&self.regexes).max(self.best_prefix(routes, request)).max(service).or_else(method)
         });
-        let (_, Reverse((route, rule)), prefix_len) =
-            best.or_else(|| self.any.best(routes, request).max(by_literal(&self.conditions)))?;
+        let best = match best {
+            Some(best) if best.0.0 > PathRank::ANY => best,
+            // The prefix of everything is no better than no match for the path.
+            other => other.max(self.any.best(routes, request)).max(by_literal(&self.conditions))?,
+        };
+        let (_, Reverse((route, rule, _)), prefix_len) = best;
         Some(Found { route, rule, prefix_len })
     }
 
@@ -257,9 +258,9 @@ impl Candidate {
     }
 
     fn best<R>(&self, routes: &[Route<R>], request: Request<'_>) -> Option<Best> {
-        let place = Reverse((self.at.0, self.at.1));
+        let place = Reverse(self.at);
         match self.find_match(routes) {
-            None => Some((self.rank, place, 0)),
+            None => Some((self.rank, place, Some(0))),
             Some(m) => m.rank(request).map(|(path, method, headers, query, prefix_len)| {
                 let rank = (path, method, headers, query);
                 (rank, place, prefix_len)

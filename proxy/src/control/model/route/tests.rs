@@ -21,7 +21,11 @@ fn suffix(name: &str) -> HostMatch {
 
 /// The name of the route that a GET with header `x: 1` finds.
 fn found(routes: &[Route<&'static str>], uri: &str) -> Option<String> {
-    let request = http::Request::get(uri).header("x", "1").body(()).expect("a request");
+    found_by(Method::GET, routes, uri)
+}
+
+fn found_by(method: Method, routes: &[Route<&'static str>], uri: &str) -> Option<String> {
+    let request = http::Request::builder().method(method).uri(uri).header("x", "1").body(()).expect("a request");
     find(routes, Request::new(&request)).map(|found| routes[found.route].meta.name.to_string())
 }
 
@@ -42,19 +46,49 @@ fn hosts_go_before_paths() {
 }
 
 #[test]
-fn exact_paths_go_before_longer_prefixes_before_expressions() {
+fn exact_paths_go_before_expressions_before_shorter_prefixes() {
     let of = |name: &str, m| route(name, &[], vec![path(m)]);
     let routes = [
-        of("regex", PathMatch::Regex(whole_regex("/a/.*").expect("valid"))),
         of("short", PathMatch::Prefix("/".into())),
         of("long", PathMatch::Prefix("/a/b/".into())),
+        of("regex", PathMatch::Regex(whole_regex("/a/.*c").expect("valid"))),
+        of("same", PathMatch::Regex(whole_regex("/a/b").expect("valid"))),
         of("exact", PathMatch::Exact("/a/b/c".into())),
     ];
     let name = |uri| found(&routes, uri).unwrap_or_default();
     assert_eq!(name("http://h/a/b/c"), "exact");
     assert_eq!(name("http://h/a/b/d"), "long");
-    assert_eq!(name("http://h/a/b"), "long");
-    assert_eq!(name("http://h/a/bc"), "short", "prefixes end at slashes, and go before expressions");
+    assert_eq!(name("http://h/a/b"), "long", "as long as the expression, and earlier");
+    assert_eq!(name("http://h/a/bc"), "regex");
+    assert_eq!(name("http://h/a/bd"), "short", "prefixes end at slashes");
+}
+
+#[test]
+fn no_path_is_the_prefix_of_everything() {
+    let get = || RequestMatch { method: Some(Method::GET), ..RequestMatch::default() };
+    let root = || path(PathMatch::Prefix("/".into()));
+    let routes = [route("root", &[], vec![root()]), route("method", &[], vec![get()]), route("none", &[], vec![])];
+    assert_eq!(found(&routes, "http://h/a").as_deref(), Some("method"));
+    assert_eq!(found_by(Method::POST, &routes, "http://h/a").as_deref(), Some("root"));
+    let routes = [route("none", &[], vec![]), route("root", &[], vec![root()])];
+    assert_eq!(found(&routes, "http://h/").as_deref(), Some("none"));
+}
+
+#[test]
+fn slashes_at_the_end_of_a_prefix_are_no_part_of_it() {
+    let prefix = |text: &str| path(PathMatch::Prefix(text.into()));
+    let routes = [route("bare", &[], vec![prefix("/a")]), route("slash", &[], vec![prefix("/a//")])];
+    assert_eq!(found(&routes, "http://h/a").as_deref(), Some("bare"));
+    assert_eq!(found(&routes[1..], "http://h/a").as_deref(), Some("slash"));
+    assert_eq!(found(&routes[1..], "http://h/a/b").as_deref(), Some("slash"));
+}
+
+#[test]
+fn an_expression_is_one_by_itself() {
+    assert!(whole_regex("/a)|(.*").is_err(), "it would match more than it says");
+    assert!(whole_regex("/a|/b").is_ok_and(|regex| regex.is_match("/b") && !regex.is_match("/bc")));
+    assert!(whole_regex("^/a$").is_ok_and(|regex| regex.is_match("/a")));
+    assert!(whole_regex("(?i)/A").is_ok_and(|regex| regex.is_match("/a")));
 }
 
 #[test]
@@ -86,10 +120,10 @@ fn grpc_methods_are_paths_of_two_elements() {
     let grpc = |service: &str, method: &str| PathMatch::Grpc { service: service.into(), method: method.into() };
     let of = |name: &str, m| route(name, &[], vec![path(m)]);
     let routes = [of("any", grpc("", "")), of("service", grpc("a.B", "")), of("both", grpc("a.B", "C"))];
-    let name = |uri| found(&routes, uri).unwrap_or_default();
+    let name = |uri| found_by(Method::POST, &routes, uri).unwrap_or_default();
     assert_eq!((name("http://h/a.B/C"), name("http://h/a.B/D")), ("both".into(), "service".into()));
-    assert_eq!(name("http://h/x/C"), "any");
-    assert_eq!(found(&routes, "http://h/"), None);
+    assert_eq!((name("http://h/x/C"), name("http://h/")), ("any".into(), String::new()));
+    assert_eq!(found(&routes, "http://h/a.B/C"), None, "calls are posted");
 }
 
 #[test]
@@ -135,14 +169,15 @@ impl Random {
         self.below(one_in) == 0
     }
 
-    fn path_match(&mut self) -> Option<PathMatch> {
+    /// Of HTTP or of gRPC: never are both in one list.
+    fn path_match(&mut self, is_grpc: bool) -> Option<PathMatch> {
         let path = self.pick(&["/", "/a", "/a/", "/a/b", "/a/b/", "/a//", "/s.A/M", "/s.A"]);
         let (service, method) = (self.pick(&["", "s.A", "a"]).into(), self.pick(&["", "M", "b"]).into());
-        Some(match self.below(6) {
+        Some(match self.below(5) {
+            0..4 if is_grpc => PathMatch::Grpc { service, method },
             0 => PathMatch::Exact(path.into()),
             1 | 2 => PathMatch::Prefix(path.into()),
             3 => PathMatch::Regex(whole_regex(self.pick(&["/a.*", "/.*/M", ".*", "/a/b", "/a|/s.A", "/ab?"])).unwrap()),
-            4 => PathMatch::Grpc { service, method },
             _ => return None,
         })
     }
@@ -154,8 +189,8 @@ impl Random {
         }
     }
 
-    fn request_match(&mut self) -> RequestMatch {
-        let path = self.path_match();
+    fn request_match(&mut self, is_grpc: bool) -> RequestMatch {
+        let path = self.path_match(is_grpc);
         let method = self.is(4).then(|| if self.is(2) { Method::GET } else { Method::POST });
         let mut headers = Vec::new();
         let mut query = Vec::new();
@@ -183,6 +218,7 @@ impl Random {
     fn routes(&mut self) -> Vec<Route<&'static str>> {
         let hosts = [exact("a.b"), exact("A.b.c"), suffix("b.c"), suffix("C"), HostMatch::Suffix(Box::default())];
         let mut routes = Vec::new();
+        let is_grpc = self.is(3);
         for _ in 0..=self.below(12) {
             let mut route = route("", &[], vec![]);
             while self.is(2) {
@@ -190,7 +226,7 @@ impl Random {
             }
             route.rules.clear();
             for _ in 0..=self.below(6) {
-                let matches = (0..self.below(4)).map(|_| self.request_match()).collect();
+                let matches = (0..self.below(4)).map(|_| self.request_match(is_grpc)).collect();
                 route.rules.push(Rule { matches, policy: "" });
             }
             routes.push(route);
@@ -203,6 +239,9 @@ impl Random {
         let path = self.pick(&["/", "/a", "/a/", "/a/b", "/a/b/c", "/a//b", "/ab", "/s.A/M", "/s.A", "/a/M"]);
         let query = self.pick(&["", "?p=1", "?q=%32&p=3", "?q=2&q=1", "?p=2&p=1"]);
         let mut request = http::Request::get(format!("http://{host}{path}{query}")).body(()).unwrap();
+        if self.is(2) {
+            *request.method_mut() = Method::POST;
+        }
         while self.is(2) {
             let value = self.pick(&["1", "2", "3"]);
             request.headers_mut().append(self.pick(&["x", "y"]), value.parse().unwrap());
