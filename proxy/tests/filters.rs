@@ -146,7 +146,7 @@ fn redirects_say_where_to_go() {
         for (redirect, status, location) in [
             (to("other", 0, 302, None), 302, "http://other:8080/old/x?q"),
             (to("", 80, 0, None), 301, "http://web/old/x?q"),
-            (to("", 81, 307, Some(Replace::Full("/new".into()))), 307, "http://web:81/new?q"),
+            (to("", 81, 307, Some(Replace::Full("/new".into()))), 307, "http://web:81/new"),
             (to("", 0, 303, Some(Replace::Prefix("/new".into()))), 303, "http://web:8080/new/x?q"),
             (https, 308, "https://web/old/x?q"),
         ] {

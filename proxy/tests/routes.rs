@@ -86,7 +86,7 @@ fn requests_find_the_rule_that_fits_best() {
             (get("/a/b/d").header("host", "a"), "long"),
             (get("/a/b").header("host", "a"), "long"),
             (get("/a/bc").header("host", "a"), "short"),
-            (get("/r12").header("host", "a"), "short"),
+            (get("/r12").header("host", "a"), "regex"),
             (get("/q").header("host", "a"), "plain"),
             (get("/q").header("host", "a").header("x", "1"), "header"),
             (get("/q").header("host", "a").header("x", "2"), "plain"),
@@ -104,11 +104,16 @@ fn requests_find_the_rule_that_fits_best() {
 }
 
 #[test]
-fn expressions_go_last_and_what_fits_nothing_is_not_found() {
+fn expressions_take_the_whole_path_and_what_fits_nothing_is_not_found() {
     isolated!(|| async {
-        let rules = vec![saying("regex", vec![path(api::path_match::Kind::Regex("/r[0-9]+".into()))])];
+        let rules = vec![
+            saying("prefix", vec![path(api::path_match::Kind::Prefix("/p".into()))]),
+            saying("regex", vec![path(api::path_match::Kind::Regex("/p?/?r[0-9]+".into()))]),
+        ];
         let mut service = Service::start(http1(vec![route(vec![], rules)])).await;
         assert_eq!(service.get("/r12").await.error(), "regex");
+        assert_eq!(service.get("/p/r12").await.error(), "regex", "it matches more than the prefix");
+        assert_eq!(service.get("/p/r").await.error(), "prefix");
         let answer = service.get("/r12x").await;
         assert_eq!((answer.status, answer.header("connection")), (404, ""));
         // A policy that comes while the connection lives is the one that holds.

@@ -128,7 +128,8 @@ impl HttpService {
             match &self.to {
                 To::App => self.send(request, form, &counters, started).await,
                 To::Gateway(gateway) => {
-                    let mut response = gateway.send(request, form.is_absolute_form, form.is_grpc, self.drain.clone()).await?;
+                    let mut response =
+                        gateway.send(request, form.is_absolute_form, form.is_grpc, self.drain.clone()).await?;
                     if form.is_carried {
                         headers::carry_response(&mut response);
                     }
