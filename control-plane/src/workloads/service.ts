@@ -58,15 +58,16 @@ export function parseService(object: KubeService): Service {
 
 /**
  * How clients speak to a port of a Service. `appProtocol` wins over annotations and default lists, and one that is not
- * known is opaque; `undefined` is a port that the Service does not have. `grpc` says no more than nothing would: gRPC is
- * detected, and so it may also be inside TLS of the application's own.
+ * known is opaque; `undefined` is a port that the Service does not have. One without an address of its own only names its
+ * pods, whose ports it need not list. `grpc` says no more than nothing would: gRPC is detected, and so it may also be
+ * inside TLS of the application's own.
  */
 export type PortProtocol = 'undefined' | 'detect' | 'opaque' | 'http1' | 'http2';
 
 export function portProtocol(service: Service, port: number, defaultOpaquePorts: PortSet): PortProtocol {
   const found = service.ports.find((candidate) => candidate.port === port);
-  if (!found) return 'undefined';
-  const declared = found.appProtocol?.toLowerCase();
+  if (!found && service.clusterIps.length > 0) return 'undefined';
+  const declared = found?.appProtocol?.toLowerCase();
   if (declared && declared !== 'grpc') return APP_PROTOCOLS.get(declared) ?? 'opaque';
   return (service.opaquePorts ?? defaultOpaquePorts).has(port) ? 'opaque' : 'detect';
 }

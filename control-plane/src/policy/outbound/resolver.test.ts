@@ -130,6 +130,9 @@ test('a Service without an address of its own is no parent', () => {
   const headless: WorldObject = ['Service', service('web', { clusterIPs: ['None'] })];
   const world = new OutboundWorld([headless, route('http', 'r', [{}])]);
   assert.equal(inForce(world, 'app/web:80'), 'detect: http');
+  // It only names its pods, whose ports it need not list.
+  assert.equal(inForce(world, 'app/web:8081'), 'detect: http');
+  assert.equal(inForce(world, 'app/web:3306'), 'opaque: opaq');
 });
 
 test('a Service that is an external name has no policy', () => {
