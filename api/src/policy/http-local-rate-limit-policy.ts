@@ -47,8 +47,9 @@ export function parseHTTPLocalRateLimitPolicy(object: KubeObject): HTTPLocalRate
 }
 
 function readLimit(field: Field, max: number): number | undefined {
-  if (field.value === null) field.refuse('a limit, or no such field');
-  return field.only('requestsPerSecond').object() ? readRequestsPerSecond(field, max) : undefined;
+  return field.notNull('a limit, or no such field').only('requestsPerSecond').object()
+    ? readRequestsPerSecond(field, max)
+    : undefined;
 }
 
 function readRequestsPerSecond(field: Field, max: number): number | undefined {

@@ -10,7 +10,7 @@ import { type LabelSelector, readLabelSelector } from '../label-selector.ts';
 import { type ObjectRef, objectRef } from '../object-ref.ts';
 import { type IdentityMatch, readIdentity } from './identity-match.ts';
 import { type NetworkMatch, readNetworks } from './network.ts';
-import type { NamespacedName } from './target-ref.ts';
+import { NAMESPACE, type NamespacedName } from './target-ref.ts';
 
 export interface ServerAuthorization {
   readonly ref: ObjectRef;
@@ -87,5 +87,5 @@ function readClients(client: Field, namespace: string): ServerClients {
 
 function readServiceAccount(field: Field, namespace: string): NamespacedName {
   const name = field.only('name', 'namespace').get('name').requiredText('the name of a ServiceAccount');
-  return { namespace: field.get('namespace').text('the name of a namespace') ?? namespace, name };
+  return { namespace: field.get('namespace').notNull(NAMESPACE).text(NAMESPACE) ?? namespace, name };
 }

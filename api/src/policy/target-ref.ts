@@ -1,6 +1,7 @@
 /** References of policies to other objects: `{ group, kind, name, namespace }`, groups and kinds in any case. */
 import type { Field } from '../field.ts';
 
+export const NAMESPACE = 'the name of a namespace';
 export const POLICY_GROUP = 'policy.linkerd.io';
 export const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 
@@ -28,7 +29,7 @@ export function readTargetRef<T extends RefKind>(
   const name = field.get('name').requiredText('the name of an object');
   const given = field.get('namespace');
   // An empty one is the referring object's own, as the schemas say.
-  const namespace = given.value === '' ? undefined : given.text('the name of a namespace');
+  const namespace = given.value === '' ? undefined : given.notNull(NAMESPACE).text(NAMESPACE);
   if (kind === '' || name === '') return undefined;
   const target = allowed.find((each) => each.group === group && each.kind.toLowerCase() === kind.toLowerCase());
   return target ? { target, name, namespace } : field.refuse(names);

@@ -77,8 +77,8 @@ test('asks the pod first, then its namespace, then the mesh', () => {
 const PROBED = {
   name: 'app',
   ports: [{ name: 'http', containerPort: 8080 }],
-  livenessProbe: { httpGet: { path: '/live?full=1', port: 'http' } },
-  readinessProbe: { httpGet: { path: '/ready', port: 8080 } },
+  livenessProbe: { httpGet: { path: '/ready', port: 8080 } },
+  readinessProbe: { httpGet: { path: '/live?full=1', port: 'http' } },
   startupProbe: { grpc: { port: 9000 } },
 };
 

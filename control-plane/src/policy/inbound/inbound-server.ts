@@ -183,8 +183,10 @@ interface ProbeRoutes {
   grpc: InboundRoute<GrpcMatch>[];
 }
 
-function probeRoutes(probes: readonly Probe[], settings: InboundSettings): ProbeRoutes[] {
-  if (probes.length === 0) return [];
+function probeRoutes(unsorted: readonly Probe[], settings: InboundSettings): ProbeRoutes[] {
+  if (unsorted.length === 0) return [];
+  // By path: containers in another order are told the same.
+  const probes = unsorted.toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const authorizations: Authorization[] = [
     { source: 'probe', networks: wholeNetworks(settings.probeNetworks), clients: { kind: 'unauthenticated' } },
   ];
