@@ -37,26 +37,83 @@ describe('definitions', () => {
     }
   });
 
-  const linkerd: [plural: string, versions: string, stored: string, shortNames?: string[]][] = [
-    ['servers.policy.linkerd.io', 'v1alpha1 v1beta1 v1beta2 v1beta3', 'v1beta3', ['srv']],
-    ['serverauthorizations.policy.linkerd.io', 'v1alpha1 v1beta1', 'v1beta1', ['saz', 'serverauthz', 'srvauthz']],
-    ['authorizationpolicies.policy.linkerd.io', 'v1alpha1', 'v1alpha1', ['authzpolicy']],
-    ['meshtlsauthentications.policy.linkerd.io', 'v1alpha1', 'v1alpha1', ['meshtlsauthn']],
-    ['networkauthentications.policy.linkerd.io', 'v1alpha1', 'v1alpha1', ['netauthn', 'networkauthn']],
-    ['httplocalratelimitpolicies.policy.linkerd.io', 'v1alpha1', 'v1alpha1'],
-    ['egressnetworks.policy.linkerd.io', 'v1alpha1', 'v1alpha1'],
-    ['httproutes.policy.linkerd.io', 'v1alpha1 v1beta1 v1beta2 v1beta3', 'v1beta3'],
-    ['serviceprofiles.linkerd.io', 'v1alpha1 v1alpha2', 'v1alpha2', ['sp']],
-    ['externalworkloads.workload.linkerd.io', 'v1alpha1 v1beta1', 'v1beta1'],
-  ];
-  for (const [name, versions, stored, shortNames] of linkerd) {
-    test(`${name} has Linkerd's versions and short names`, () => {
+  interface Expected {
+    versions: string;
+    stored: string;
+    shortNames?: string[];
+    categories?: string[];
+    /** Of the stored version. */
+    columns?: string;
+    hasStatus?: boolean;
+  }
+  const linkerd: Record<string, Expected> = {
+    'servers.policy.linkerd.io': {
+      versions: 'v1alpha1 v1beta1 v1beta2 v1beta3',
+      stored: 'v1beta3',
+      shortNames: ['srv'],
+      columns: 'Port, Protocol, Access Policy',
+    },
+    'serverauthorizations.policy.linkerd.io': {
+      versions: 'v1alpha1 v1beta1',
+      stored: 'v1beta1',
+      shortNames: ['saz', 'serverauthz', 'srvauthz'],
+      columns: 'Server',
+    },
+    'authorizationpolicies.policy.linkerd.io': {
+      versions: 'v1alpha1',
+      stored: 'v1alpha1',
+      shortNames: ['authzpolicy'],
+    },
+    'meshtlsauthentications.policy.linkerd.io': {
+      versions: 'v1alpha1',
+      stored: 'v1alpha1',
+      shortNames: ['meshtlsauthn'],
+    },
+    'networkauthentications.policy.linkerd.io': {
+      versions: 'v1alpha1',
+      stored: 'v1alpha1',
+      shortNames: ['netauthn', 'networkauthn'],
+    },
+    'httplocalratelimitpolicies.policy.linkerd.io': {
+      versions: 'v1alpha1',
+      stored: 'v1alpha1',
+      columns: 'Target_kind, Target_name, Total_RPS, Identity_RPS',
+      hasStatus: true,
+    },
+    'egressnetworks.policy.linkerd.io': {
+      versions: 'v1alpha1',
+      stored: 'v1alpha1',
+      categories: ['policy'],
+      hasStatus: true,
+    },
+    'httproutes.policy.linkerd.io': {
+      versions: 'v1alpha1 v1beta1 v1beta2 v1beta3',
+      stored: 'v1beta3',
+      columns: 'Hostnames, Age',
+      hasStatus: true,
+    },
+    'serviceprofiles.linkerd.io': { versions: 'v1alpha1 v1alpha2', stored: 'v1alpha2', shortNames: ['sp'] },
+    'externalworkloads.workload.linkerd.io': {
+      versions: 'v1alpha1 v1beta1',
+      stored: 'v1beta1',
+      categories: ['external'],
+      columns: 'Identity, Age',
+      hasStatus: true,
+    },
+  };
+  for (const [name, { versions, stored, shortNames, categories, columns, hasStatus = false }] of Object.entries(
+    linkerd,
+  )) {
+    test(`${name} has Linkerd's versions, names, columns and status`, () => {
       const { spec } = definitions().find(({ metadata }) => metadata.name === name)!;
       const served = spec.versions as { name: string; served: boolean; storage: boolean }[];
       assert.equal(served.map((version) => version.name).join(' '), versions);
       assert.ok(served.every((version) => version.served));
-      assert.equal(served.find(({ storage }) => storage)?.name, stored);
-      assert.deepEqual(spec.names.shortNames, shortNames);
+      assert.deepEqual([spec.names.shortNames, spec.names.categories], [shortNames, categories]);
+      const version = spec.versions.find(({ storage }: { storage: boolean }) => storage);
+      const titles = version.additionalPrinterColumns?.map((column: { name: string }) => column.name);
+      assert.deepEqual([version.name, titles?.join(', ')], [stored, columns]);
+      assert.equal(version.subresources?.status !== undefined, hasStatus);
     });
   }
 });
