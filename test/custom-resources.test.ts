@@ -241,8 +241,8 @@ spec: ${spec}
     ],
     [
       'a field that is none',
-      server('{ port: 80, podSelector: {}, acessPolicy: deny }'),
-      /unknown field "spec\.acessPolicy"/,
+      'apiVersion: policy.linkerd.io/v1alpha1\nkind: EgressNetwork\nmetadata: { name: bad }\nspec: { trafficPolicy: Deny, network: [] }\n',
+      /unknown field "spec\.network"/,
     ],
     [
       'a weight beyond its limit',

@@ -1,5 +1,5 @@
 /**
- * Whatever field of an authorization is moved to another place, emptied, or drawn out of what it stands in: nobody is
+ * Whatever field of a Server or an authorization is moved to another place, emptied, or drawn out of what it stands in: nobody is
  * let in whom the whole object does not let in.
  */
 import assert from 'node:assert/strict';
@@ -24,6 +24,7 @@ type Json = any;
 const GROUP = 'policy.linkerd.io';
 const WORLD = [
   pod('web', { labels: { app: 'web' } }),
+  pod('bot', { labels: { app: 'bot', tier: 'back' } }),
   server('http', {}, { labels: { kind: 'internal' } }),
   server('other', { port: 9000 }, { labels: { tier: 'front' } }),
 ];
@@ -38,6 +39,11 @@ const mesh = policy(MESH_TLS_AUTHENTICATIONS, 'mesh', { identityRefs: [ACCOUNT] 
 const network = policy(NETWORK_AUTHENTICATIONS, 'network', { networks: NETWORKS });
 const asks = policy(AUTHORIZATION_POLICIES, 'p', { targetRef: SERVER_REF, requiredAuthenticationRefs: REFS });
 const { kind: _, ...CLIENT } = ACCOUNT;
+
+const POD_SELECTOR = {
+  matchLabels: { app: 'web' },
+  matchExpressions: [{ key: 'tier', operator: 'DoesNotExist' }],
+};
 
 /** Each object to try, and what stands around it. */
 const SUBJECTS: readonly [subject: KubeObject, ...around: KubeObject[]][] = [
@@ -57,6 +63,9 @@ const SUBJECTS: readonly [subject: KubeObject, ...around: KubeObject[]][] = [
   [asks, mesh, network],
   [policy(AUTHORIZATION_POLICIES, 'p', { targetRef: SERVER_REF, requiredAuthenticationRefs: [ACCOUNT] })],
   [mesh, asks, network],
+  ...[POD_SELECTOR, { ...POD_SELECTOR, matchLabels: {} }].map((podSelector): [KubeObject] => [
+    server('open', { podSelector, port: 9100, accessPolicy: 'all-unauthenticated' }),
+  ]),
   [network, asks, mesh],
 ];
 
@@ -69,14 +78,16 @@ const CLIENTS = ADDRESSES.flatMap((ip): InboundClient[] => [
   ...IDENTITIES.map((id) => ({ ip, isTls: true, ...(id === undefined ? {} : { id }) })),
 ]);
 
+const PORTS = ['web', 'bot'].flatMap((name) => [8080, 9000, 9100].map((port) => [name, port] as const));
+
 /** Who of them gets in where. */
 function letIn(objects: readonly KubeObject[]): Set<string> {
-  const world = new InboundWorld([...WORLD, ...objects]);
+  const world = new InboundWorld([...WORLD, ...objects], { defaultPolicy: 'deny' });
   return new Set(
-    [8080, 9000].flatMap((port) => {
-      const found = world.server('web', port)!;
+    PORTS.flatMap(([name, port]) => {
+      const found = world.server(name, port)!;
       return CLIENTS.filter((client) => evaluateInbound(found, { client }).verdict === 'allow').map(
-        ({ ip, id, isTls }) => `${port} ${ip} ${id ?? (isTls ? 'TLS' : 'plain')}`,
+        ({ ip, id, isTls }) => `${name}:${port} ${ip} ${id ?? (isTls ? 'TLS' : 'plain')}`,
       );
     }),
   );
@@ -157,6 +168,7 @@ test('API servers keep the fields that stand in a wrong place', () => {
     return schema.type !== 'object' || isKept || /matchLabels|matchExpressions/.test(path) ? inner : [path, ...inner];
   };
   for (const name of [
+    'server',
     'server-authorization',
     'authorization-policy',
     'mesh-tls-authentication',
