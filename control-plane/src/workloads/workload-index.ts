@@ -43,6 +43,9 @@ export type Topic = `${string}/${string}`;
 /** Changes with the Service's object, and not with its endpoints. */
 export const serviceSpecTopic = (key: string): Topic => `service-spec/${key}`;
 
+/** Changes when a workload outside the cluster has an identity that no other had, or was the last to have one. */
+export const EXTERNAL_IDENTITIES_TOPIC: Topic = 'externals/identities';
+
 export interface Owner {
   kind: string;
   name: string;
@@ -64,6 +67,7 @@ export class WorkloadIndex {
   readonly #podsByNode = new MultiMap<string, string>();
   readonly #externalsByNamespace = new MultiMap<string, string>();
   readonly #externalsByIp = new MultiMap<string, string>();
+  readonly #externalsByIdentity = new MultiMap<string, string>();
   readonly #servicesByNamespace = new MultiMap<string, string>();
   readonly #servicesByIp = new MultiMap<string, string>();
   readonly #slicesByService = new MultiMap<string, string>();
@@ -114,6 +118,11 @@ export class WorkloadIndex {
   externalWorkloadByIp(ip: string): ExternalWorkload | undefined {
     const [key] = [...this.#externalsByIp.get(canonicalIp(ip))].sort();
     return key === undefined ? undefined : this.#externals.get(key);
+  }
+
+  /** Of all workloads outside the cluster, each once, in order. */
+  externalIdentities(): string[] {
+    return [...this.#externalsByIdentity.keys()].sort();
   }
 
   service(key: string): Service | undefined {
@@ -203,6 +212,7 @@ export class WorkloadIndex {
       podsByNode: this.#podsByNode.size,
       externalsByNamespace: this.#externalsByNamespace.size,
       externalsByIp: this.#externalsByIp.size,
+      externalsByIdentity: this.#externalsByIdentity.size,
       servicesByNamespace: this.#servicesByNamespace.size,
       servicesByIp: this.#servicesByIp.size,
       slicesByService: this.#slicesByService.size,
@@ -240,6 +250,12 @@ export class WorkloadIndex {
 
   #replaceExternal(key: string, external: ExternalWorkload | undefined, topics: Set<Topic>): void {
     const old = this.#externals.get(key);
+    const count = this.#externalsByIdentity.size;
+    if (external) this.#externalsByIdentity.add(external.identity, key);
+    const isNew = this.#externalsByIdentity.size !== count;
+    if (old && old.identity !== external?.identity) this.#externalsByIdentity.delete(old.identity, key);
+    const isGone = this.#externalsByIdentity.size !== count + Number(isNew);
+    if (isNew || isGone) topics.add(EXTERNAL_IDENTITIES_TOPIC);
     for (const ip of old?.ips ?? []) this.#externalsByIp.delete(ip, key);
     if (old) this.#externalsByNamespace.delete(old.ref.namespace, key);
     if (external) this.#externals.set(key, external);

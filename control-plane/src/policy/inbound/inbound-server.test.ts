@@ -219,6 +219,19 @@ test('guards the ports of the control plane itself whatever users write', () => 
     shut.shadowed.map(({ source }) => nameOf(source)),
     ['Server s8086'],
   );
+  const machine = {
+    apiVersion: 'workload.linkerd.io/v1beta1',
+    kind: 'ExternalWorkload',
+    metadata: { name: 'vm', namespace: 'app' },
+    spec: { meshTLS: { identity: 'spiffe://td/vm', serverName: 'vm' }, workloadIPs: [{ ip: '192.0.2.1' }] },
+  };
+  assert.deepEqual(serverOf(object, 8086, {}, machine).authorizations[0]?.clients, {
+    kind: 'mesh',
+    identities: [
+      { kind: 'suffix', parts: [] },
+      { kind: 'exact', name: 'spiffe://td/vm' },
+    ],
+  });
   assert.equal(serverOf(pod('web', { labels }), 8443, { defaultPolicy: 'deny' }).authorizations.length, 0);
 
   const admin = server('admin', { port: 9990, proxyProtocol: 'opaque' }, { namespace: 'linkerd' });

@@ -73,7 +73,8 @@ function podServer(context: InboundContext, ref: WorkloadRef, pod: Pod, port: nu
   const probes = settings.probeNetworks.length > 0 ? (pod.probes.get(port) ?? []) : [];
   const isOurs = isControlPlane(pod, mesh.controllerNamespace);
   const [server, ...shadowed] = policies.serversOn(ref, pod.selectablePorts, port);
-  const own = isOurs ? controlPlaneAuthorization(settings.controlPlanePorts, port) : undefined;
+  const outside = isOurs ? context.workloads.externalIdentities() : [];
+  const own = isOurs ? controlPlaneAuthorization(settings.controlPlanePorts, port, outside) : undefined;
   if (own) {
     const byDefault = defaultServer(context, pod, port, probeRoutes(probes, settings));
     const problem = "the control plane's own ports are not the users'";

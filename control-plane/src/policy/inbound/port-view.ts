@@ -3,7 +3,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { MeshError } from '@tulle/api';
 import { type PortSpec, type Server, ServerSchema } from '@tulle/api/gen/inbound_pb.ts';
 import { parseWorkload } from '../../workloads/context-token.ts';
-import type { Topic } from '../../workloads/workload-index.ts';
+import { EXTERNAL_IDENTITIES_TOPIC, type Topic } from '../../workloads/workload-index.ts';
 import { inboundTopic } from './inbound-index.ts';
 import { type InboundContext, type InboundServer, inboundServer } from './inbound-server.ts';
 import { toServer } from './translator.ts';
@@ -22,7 +22,9 @@ export function inboundView(
     if (!server) throw new MeshError('NOT_FOUND', `inbound policy of ${key}: no such workload`);
     return toMessage(server);
   };
-  return { topics: [key, inboundTopic(key)], read };
+  // The control plane's own ports are open to workloads outside the cluster by their names.
+  const ofOurs = ref.namespace === context.mesh.controllerNamespace ? [EXTERNAL_IDENTITIES_TOPIC] : [];
+  return { topics: [key, inboundTopic(key), ...ofOurs], read };
 }
 
 /** Whether a proxy would read the same from both. */
