@@ -19,6 +19,7 @@ mod inbound_routes;
 mod ingress;
 mod init;
 mod mesh;
+mod metrics;
 mod profiles;
 mod rate_limit;
 mod retries;

@@ -21,23 +21,23 @@ pub async fn answer(admin: &Admin, request: Request<Body>, peer: SocketAddr) -> 
         "/ready" if is_get && admin.is_ready() => text(StatusCode::OK, "ready\n"),
         "/ready" if is_get => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         "/metrics" if is_get => metrics(admin, request.headers()),
+        "/shutdown" if method != Method::POST => not_allowed("POST"),
         "/proxy-log-level" | "/env.json" | "/shutdown" if !is_local => {
             text(StatusCode::FORBIDDEN, "only from this pod\n")
         }
         "/env.json" if is_get => environment(&request),
         "/proxy-log-level" if is_get => text(StatusCode::OK, logging::filter()),
         "/proxy-log-level" if method == Method::PUT => set_filter(request).await,
-        "/shutdown" if method == Method::POST && !admin.config().is_shutdown_enabled => {
+        "/shutdown" if !admin.config().is_shutdown_enabled => {
             text(StatusCode::NOT_FOUND, "shutdown endpoint is not enabled\n")
         }
-        "/shutdown" if method == Method::POST => {
+        "/shutdown" => {
             log::info!(target: "admin", "asked to shut down");
             admin.request_shutdown();
             text(StatusCode::OK, "shutdown\n")
         }
         "/live" | "/ready" | "/metrics" | "/env.json" => not_allowed("GET, HEAD"),
         "/proxy-log-level" => not_allowed("GET, PUT"),
-        "/shutdown" => not_allowed("POST"),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
@@ -90,11 +90,12 @@ fn environment(request: &Request<Body>) -> Response<Bytes> {
         accept.to_str().is_ok_and(|a| ["application/json", "*/*", "application/*"].iter().any(|t| a.contains(t)))
     });
     if !accepts_json {
-        return text(StatusCode::NOT_ACCEPTABLE, "only application/json\n");
+        return text(StatusCode::NOT_ACCEPTABLE, "application/json");
     }
     let names: Vec<&str> = request.uri().query().map(|q| q.split('&').collect()).unwrap_or_default();
     if names.iter().any(|name| name.contains('=')) {
-        return text(StatusCode::BAD_REQUEST, "the query lists names only\n");
+        let problem = r#"{"error":"the query of env.json lists names, not pairs","status":400}"#;
+        return json(StatusCode::BAD_REQUEST, problem);
     }
     let quoted = logging::json_string;
     let pairs: Vec<String> = if names.is_empty() {
@@ -104,7 +105,11 @@ fn environment(request: &Request<Body>) -> Response<Bytes> {
         let value = |name: &str| std::env::var_os(name).map_or("null".into(), |v| quoted(&v.to_string_lossy()));
         names.iter().map(|name| format!("{}:{}", quoted(name), value(name))).collect()
     };
-    let mut response = with_status(StatusCode::OK, format!("{{{}}}", pairs.join(",")));
+    json(StatusCode::OK, format!("{{{}}}", pairs.join(",")))
+}
+
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = with_status(status, body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::control::Control;
 use crate::control::identity::Identity;
 use crate::control::model::{PeerId, inbound::ServerPolicy};
-use crate::http::{Body, Error, server};
+use crate::http::{Body, Error, classify::Classifier, server, stats::RequestStats};
 use crate::inbound::{self, MeshAccepted, accept_mesh};
 use crate::transport::Stream;
 use crate::transport::detect::{Detected, HttpVersion, detect_http, detect_http_buffered};
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -122,6 +122,10 @@ impl Admin {
             Some(mesh) => accept_mesh(tcp, &mesh.identity, DETECT_TIMEOUT).await?,
             None => MeshAccepted { stream: Stream::plain(tcp), mesh: None },
         };
+        if let Some(known) = self.0.mesh.get() {
+            let policy = known.policy.borrow().clone();
+            stream.set_sensor(inbound::sensor(&self.0.metrics, local, &policy, mesh.as_ref()));
+        }
         let detected = match stream.as_plain() {
             Some(tcp) => detect_http(tcp, DETECT_TIMEOUT).await?,
             None => detect_http_buffered(&mut stream, DETECT_TIMEOUT).await?,
@@ -138,17 +142,17 @@ impl Admin {
         .map_err(|error| io::Error::other(format!("{error:?}")))
     }
 
-    /// Whether the port's policy lets this client ask for this.
+    /// Whether the port's policy lets this client ask for this; and what the response is counted in, once there is a policy.
     fn check(
         &self,
         request: &Request<Body>,
         local: SocketAddr,
         peer: SocketAddr,
         client: Option<&Option<PeerId>>,
-    ) -> Result<(), Error> {
-        let Some(mesh) = self.0.mesh.get() else { return Ok(()) };
+    ) -> Result<Option<Arc<RequestStats>>, Error> {
+        let Some(mesh) = self.0.mesh.get() else { return Ok(None) };
         let policy = mesh.policy.borrow().clone();
-        inbound::judge(&self.0.metrics, local, &policy, peer, client, request)
+        inbound::judge(&self.0.metrics, local, &policy, peer, client, request).map(Some)
     }
 }
 
@@ -161,8 +165,20 @@ struct Service {
 
 impl server::Service for Service {
     async fn call(&self, request: Box<Request<Body>>) -> Result<Response<Body>, Reason> {
+        let started = Instant::now();
         let response = match self.admin.check(&request, self.local, self.peer, self.client.as_ref()) {
-            Ok(()) => answers::answer(&self.admin, *request, self.peer).await,
+            Ok(stats) => {
+                if let Some(stats) = &stats {
+                    stats.request();
+                }
+                let response = answers::answer(&self.admin, *request, self.peer).await;
+                if let Some(stats) = &stats {
+                    let status = response.status();
+                    stats.latency(status.as_u16(), started.elapsed());
+                    stats.response(status.as_u16(), Classifier::new(false, status, None).end(None));
+                }
+                response
+            }
             Err(error) => answers::denied(&error),
         };
         Ok(response.map(Body::from))

@@ -165,6 +165,14 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
+    /// What the requests of a client are counted in, and their responses.
+    pub fn requests(&self, client: &Client, rule: Option<&HttpPolicy>, authz: &Authz) -> Arc<RequestStats> {
+        let labels = Labels::new().with("direction", "inbound");
+        let labels = client_labels(labels, self.addr, &client.tls, self.policy);
+        let labels = rule.map_or(labels.clone(), |rule| labels.join(&rule.labels));
+        RequestStats::new(self.registry, labels.join(&authz.labels))
+    }
+
     pub fn http_denied(&self, client: &Client, rule: &HttpPolicy) {
         let labels = client_labels(Labels::new(), self.addr, &client.tls, self.policy).join(&rule.labels);
         notes::denied("request", client, &labels);

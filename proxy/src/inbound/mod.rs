@@ -19,5 +19,5 @@ mod profiles;
 mod rate_limit;
 
 pub use context::Context;
-pub use own_port::judge;
+pub use own_port::{judge, sensor};
 pub use serve::{MeshAccepted, accept_mesh, serve};

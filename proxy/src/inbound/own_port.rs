@@ -1,9 +1,9 @@
 //! Listeners of the proxy itself, which are under the policy of their port as the application's are: what the admin server
-//! asks before it answers.
+//! asks before it answers. What comes there is counted as what comes to the application is.
 
 use super::{
     client::{Client, Tls},
-    metrics::Events,
+    metrics::{self, Events},
 };
 use crate::{
     control::model::{
@@ -11,13 +11,20 @@ use crate::{
         inbound::{Protocol, ServerPolicy},
         route,
     },
-    http::Error,
+    http::{Error, stats::RequestStats},
     metrics::Registry,
+    transport::sensor::Sensor,
 };
 use http::Request;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-/// Decides about one request, counts it, and logs it where it is refused. `mesh` is what `accept_mesh` found.
+/// Counts a connection while it is open. `mesh` is what `accept_mesh` found.
+pub fn sensor(registry: &Registry, addr: SocketAddr, policy: &ServerPolicy, mesh: Option<&Option<PeerId>>) -> Sensor {
+    metrics::accept(registry, addr, &tls(mesh), policy).open()
+}
+
+/// Decides about one request, counts it, and logs it where it is refused. What its response is counted in, where it may
+/// pass.
 pub fn judge<B>(
     registry: &Registry,
     addr: SocketAddr,
@@ -25,9 +32,8 @@ pub fn judge<B>(
     peer: SocketAddr,
     mesh: Option<&Option<PeerId>>,
     request: &Request<B>,
-) -> Result<(), Error> {
-    let tls = mesh.map_or(Tls::None, |id| Tls::Mesh(id.clone()));
-    let client = Client { addr: peer, tls };
+) -> Result<Arc<RequestStats>, Error> {
+    let client = Client { addr: peer, tls: tls(mesh) };
     let events = Events { registry, addr, policy };
     if let Protocol::Invalid(reason) = &policy.protocol {
         return Err(Error::InvalidPolicy(reason.clone()));
@@ -39,7 +45,7 @@ pub fn judge<B>(
             Error::Unauthorized
         })?;
         events.tcp_allowed(&client, authz);
-        return Ok(());
+        return Ok(events.requests(&client, None, authz));
     };
     let (_, rule) = http.find(route::Request::new(request)).ok_or_else(|| {
         events.http_no_route(&client);
@@ -50,5 +56,9 @@ pub fn judge<B>(
         Error::Unauthorized
     })?;
     events.http_allowed(&client, rule, authz);
-    Ok(())
+    Ok(events.requests(&client, Some(rule), authz))
+}
+
+fn tls(mesh: Option<&Option<PeerId>>) -> Tls {
+    mesh.map_or(Tls::None, |id| Tls::Mesh(id.clone()))
 }

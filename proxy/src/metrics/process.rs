@@ -9,6 +9,8 @@ static RUSTLS: Family = Family::gauge("rustls_info", "What mesh TLS is made of."
 static START: Family =
     Family::gauge("process_start_time_seconds", "When the process started, in seconds since the epoch.");
 static UPTIME: Family = Family::counter("process_uptime_seconds_total", "How long the process has been running.");
+static CLOCK: Family =
+    Family::gauge("process_clock_time_seconds", "The time of the process's clock, in seconds since the epoch.");
 static CPU: Family = Family::counter("process_cpu_seconds_total", "User and system CPU time.");
 static THREADS: Family = Family::gauge("process_threads", "Threads of the process.");
 static FDS: Family = Family::gauge("process_open_fds", "Open file descriptors.");
@@ -39,6 +41,7 @@ pub fn register(registry: &Registry) {
         one(out, &RUSTLS, tls.as_str(), 1);
         let since_epoch = started.duration_since(UNIX_EPOCH).unwrap_or_default();
         one(out, &START, "", since_epoch.as_secs_f64());
+        one(out, &CLOCK, "", SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         one(out, &UPTIME, "", started.elapsed().unwrap_or_default().as_secs_f64());
         collect_stat(out, page);
         collect_descriptors(out);
