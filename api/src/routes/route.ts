@@ -93,25 +93,29 @@ export function readRouteHead(object: KubeObject, kind: Kind, hasHostnames = tru
   const ref = objectRef(object, kind);
   const spec = new Field('spec', object.spec, problems);
   if (!spec.object() && !spec.isSet) spec.refuse('an object');
-  const parents = readParents(spec, ref);
+  const parents = readParents(spec, ref, problems);
   const { hostnames, isNothing } = hasHostnames ? readHostnames(spec) : { hostnames: [], isNothing: false };
   return { route: { ref, parents, hostnames }, isNothing, spec, problems };
 }
 
-function readParents(spec: Field, ref: ObjectRef): ParentRef[] {
+/**
+ * A parent of which a part cannot be read is left out: a route for one port must not become one for all. Servers keep
+ * theirs, since what they let in is less with a route than without.
+ */
+function readParents(spec: Field, ref: ObjectRef, problems: string[]): ParentRef[] {
   const list = spec.get('parentRefs');
   const items = list.items('a list of parents');
   if (items.length > PARENTS_MAX) list.refuse(`at most ${PARENTS_MAX} parents`);
-  return items.flatMap((item) => {
+  return items.flatMap(({ path, value }) => {
+    const own: string[] = [];
+    const item = new Field(path, value, own);
     const target = readTarget(item, ref, { group: ref.group, kind: 'Gateway' });
-    if (!target) return [];
-    const sectionName = item.get('sectionName').text('the name of a section');
-    const parent: ParentRef = { ...target, sectionName };
-    if (isEgressNetwork(parent) && parent.port === undefined) {
-      if (!item.get('port').isSet)
-        item.get('port').refuse(`1 to ${PORT_MAX}: a parent of kind EgressNetwork needs one`);
+    const sectionName = target && item.get('sectionName').text('the name of a section');
+    if (target && isEgressNetwork(target) && !item.get('port').isSet) {
+      item.get('port').refuse(`1 to ${PORT_MAX}: a parent of kind EgressNetwork needs one`);
     }
-    return [parent];
+    problems.push(...own);
+    return target && (own.length === 0 || isServer(target)) ? [{ ...target, sectionName }] : [];
   });
 }
 

@@ -112,7 +112,13 @@ const GROUPS: Record<string, { apiVersion: string; kind: string }> = {
 };
 
 export const SERVICE_PARENT = { group: 'core', kind: 'Service', name: 'web', namespace: 'app', port: 80 };
-export const EGRESS_PARENT = { group: 'policy.linkerd.io', kind: 'EgressNetwork', name: 'outside', namespace: 'app' };
+export const EGRESS_PARENT = {
+  group: 'policy.linkerd.io',
+  kind: 'EgressNetwork',
+  name: 'outside',
+  namespace: 'app',
+  port: 443,
+};
 
 /** A route with these rules, of `app/web:80` unless it says otherwise. */
 export function route(

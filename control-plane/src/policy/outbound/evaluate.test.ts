@@ -74,7 +74,7 @@ test('matches calls, hosts and names of TLS', () => {
   ]);
   assert.equal(evaluate(grpc, { path: '/app.Votes/Cast' }).field, 'spec.rules[1]');
   assert.equal(evaluate(grpc, { path: '/app.Votes/Other' }).field, 'spec.rules[0]');
-  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const parents = [EGRESS_PARENT];
   const outside = new OutboundWorld([
     egressNetwork('outside', { trafficPolicy: 'Deny' }),
     route('tls', 'any', [{}], { parents, hostnames: ['*.example.com'] }),

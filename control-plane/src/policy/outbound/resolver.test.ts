@@ -135,6 +135,18 @@ test('a Service without an address of its own is no parent', () => {
   assert.equal(inForce(world, 'app/web:3306'), 'opaque: opaq');
 });
 
+test('a route is for no port of a parent whose port cannot be read', () => {
+  const world = new OutboundWorld([
+    WEB,
+    network('outside', undefined),
+    route('http', 'bad', [{}], { parents: [{ ...SERVICE_PARENT, port: '80' }] }),
+    route('http', 'worse', [{}], { parents: [{ ...SERVICE_PARENT, port: undefined, sectionName: 80 }] }),
+    route('http', 'worst', [{}], { parents: [{ ...EGRESS_PARENT, port: undefined }] }),
+  ]);
+  assert.equal(inForce(world), 'detect: http');
+  assert.equal(inForce(world, OUTSIDE), 'detect: http-egress-deny');
+});
+
 test('a Service that is an external name has no policy', () => {
   const out: WorldObject = ['Service', service('out', { spec: { type: 'ExternalName', externalName: 'example.com' } })];
   assert.throws(
@@ -182,7 +194,7 @@ test('of several TCPRoutes the oldest takes every connection', () => {
 });
 
 test('a TLSRoute none of whose names can be read takes no connection', () => {
-  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const parents = [EGRESS_PARENT];
   const bad = route('tls', 'bad', [{}], { parents, hostnames: ['10.0.0.1'] });
   const world = new OutboundWorld([network('outside', undefined), bad]);
   assert.equal(inForce(world, OUTSIDE), 'tls: tls-egress-deny');
@@ -311,19 +323,19 @@ test('an EgressNetwork that cannot be read does not allow more', () => {
 });
 
 test('lets the routes of an EgressNetwork allow what it denies', () => {
-  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const parents = [EGRESS_PARENT];
   const world = new OutboundWorld([
     network('outside', undefined),
     route('tls', 'ok', [{}], { parents, hostnames: ['a.example'] }),
   ]);
   assert.equal(inForce(world, OUTSIDE), 'tls: ok tls-egress-deny');
   assert.equal(inForce(world, '93.184.216.34:80'), 'detect: http-egress-deny');
-  world.set(...route('http', 'h', [{}], { parents: [EGRESS_PARENT], hostnames: ['a.example'] }));
+  world.set(...route('http', 'h', [{}], { parents: [{ ...EGRESS_PARENT, port: 80 }], hostnames: ['a.example'] }));
   assert.equal(inForce(world, '93.184.216.34:80'), 'detect: h http-egress-deny');
 });
 
 test('an EgressNetwork that reaches into the cluster takes no routes, and denies as before', () => {
-  const parents = [{ ...EGRESS_PARENT, port: 443 }];
+  const parents = [EGRESS_PARENT];
   const allowed = route('http', 'ok', [{}], { parents });
   const reaching = network('outside', [{ cidr: '0.0.0.0/0' }]);
   assert.equal(inForce(new OutboundWorld([reaching, allowed]), OUTSIDE), 'detect: http-egress-deny');

@@ -395,7 +395,7 @@ for (const [trafficPolicy, verdict] of [
     assert.deepEqual(at(wire, 'protocol', 'detect', 'opaque', 'routes'), [
       { metadata: { default: `tcp-egress-${verdict}` }, rules: [{ backends, ...filters }] },
     ]);
-    const tlsRoute = route('tls', 'r', [{}], { parents: [{ ...EGRESS_PARENT, port: 443 }], hostnames: ['a.example'] });
+    const tlsRoute = route('tls', 'r', [{}], { parents: [EGRESS_PARENT], hostnames: ['a.example'] });
     const tls = new OutboundWorld([egressNetwork('outside', { trafficPolicy }), tlsRoute]).wire(OUTSIDE);
     const last = at(tls, 'protocol', 'tls', 'routes', 1);
     assert.deepEqual(last, { metadata: { default: `tls-egress-${verdict}` }, rules: [{ backends, ...filters }] });
@@ -427,7 +427,7 @@ test('an EgressNetwork as a backend: of its own routes only', () => {
   const backendRefs = [{ group: 'policy.linkerd.io', kind: 'EgressNetwork', name: 'outside', port: 443, weight: 1 }];
   const network = egressNetwork('outside', { trafficPolicy: 'Deny' });
   const allowed = route('http', 'r', [{ backendRefs }], {
-    parents: [{ ...EGRESS_PARENT, port: 443 }],
+    parents: [EGRESS_PARENT],
     hostnames: ['a.example'],
   });
   const path = ['backends', 'randomAvailable', 'backends', 0] as const;
