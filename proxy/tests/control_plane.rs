@@ -89,7 +89,7 @@ fn nonsense_from_the_control_plane_is_survived() {
             assert_eq!(mesh.outbound.admin("GET", "/ready").await.unwrap().0, 200);
             assert_eq!(mesh.inbound.admin("GET", "/ready").await.unwrap().0, 200);
         }
-        mesh.control.set_garbage("no method", &[]);
+        mesh.control.stop_garbage();
         assert!(exchange(&mesh.client, to, GET).await.starts_with("HTTP/1.1 200 "));
     });
 }
@@ -106,7 +106,7 @@ fn a_certificate_that_is_nonsense_is_refused_and_asked_for_again() {
         let mut proxy = Proxy::spawn(&pod, env).await;
         proxy.wait_for("a complaint", async |proxy| proxy.output().to_lowercase().contains("certif")).await;
         assert_eq!(proxy.admin("GET", "/ready").await.unwrap().0, 503);
-        control.set_garbage("no method", &[]);
+        control.stop_garbage();
         proxy.ready().await;
     });
 }

@@ -352,7 +352,7 @@ fn a_policy_that_cannot_be_read_is_no_default_policy() {
         assert!(guarded.proxy.admin("GET", "/ready").await.is_some_and(|(status, _)| status == 200));
         // And it comes back.
         guarded.control.set_inbound(HTTP1, Ok(server(detect(), vec![everybody()])));
-        guarded.control.set_garbage("no method", &[]);
+        guarded.control.stop_garbage();
         guarded.control.stop().await;
         guarded.control.start_again().await;
         let is_back = async |_: &Proxy| status(&ask(to, ASK).await) == "200";

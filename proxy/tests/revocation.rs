@@ -27,7 +27,10 @@ use linkerd2_proxy_api::{
 };
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 use tokio::{
@@ -45,6 +48,8 @@ const DENIED: &str = "GET /a HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
 #[derive(Clone, Default)]
 struct Speaker {
     responses: Arc<Mutex<Vec<Sender<Bytes>>>>,
+    /// How many responses flow as fast as they can.
+    floods: Arc<AtomicUsize>,
 }
 
 impl Speaker {
@@ -77,8 +82,17 @@ impl Speaker {
         if request.uri().path() == "/wait" {
             return std::future::pending().await;
         }
-        let (sender, body) = Channel::new(16);
+        let (mut sender, body) = Channel::new(16);
         let mut response = Response::new(body);
+        if request.uri().path() == "/flood" {
+            let floods = self.floods.clone();
+            floods.fetch_add(1, SeqCst);
+            tokio::spawn(async move {
+                while sender.send_data(Bytes::from_static(&[0; 65_536])).await.is_ok() {}
+                floods.fetch_sub(1, SeqCst);
+            });
+            return Ok(response);
+        }
         if request.headers().contains_key("upgrade") {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             response.headers_mut().insert("connection", "upgrade".parse().unwrap());
@@ -305,6 +319,27 @@ fn what_runs_ends_with_its_permission_and_not_before() {
         stage.change(policy("again", detect(), vec![only(BOT)])).await;
         call(&sender, false, true).await.until("open").await;
         assert_eq!(stage.terminated().await, Some(6.0));
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_all_the_same() {
+    isolated!(|| async {
+        let mut stage = Stage::set(policy("first", detect(), vec![only(BOT)])).await;
+        let mut http1 = stage.connect().await;
+        http1.write_all(b"GET /flood HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+        http1.flush().await.unwrap();
+        let (sender, connection) = h2::client::handshake(stage.connect().await).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("http://web/flood").body(()).unwrap();
+        let (response, _) = sender.ready().await.unwrap().send_request(request, true).unwrap();
+        let body = response.await.unwrap().into_body();
+        let floods = stage.app.floods.clone();
+        stage.proxy.wait_for("both", async |_| floods.load(SeqCst) == 2).await;
+        stage.change(policy("last", detect(), vec![only(OTHER)])).await;
+        stage.proxy.wait_for("the end", async |_| floods.load(SeqCst) == 0).await;
+        assert_eq!(stage.terminated().await, Some(2.0));
+        drop((http1, body));
     });
 }
 

@@ -3,7 +3,7 @@
 use super::{
     access_log::AccessLog,
     error::BodyError,
-    permission::Permission,
+    permission::Leave,
     stats::Upload,
     tape::{Held, Taped},
     track::Tracker,
@@ -121,10 +121,8 @@ impl Body {
     }
 
     /// The stream that this body is the response of ends with the permission.
-    pub fn set_permission(&mut self, permission: Permission) {
-        if !self.is_end_stream() {
-            self.tracker.get_or_insert_with(Tracker::of_nothing).permission = Some(permission);
-        }
+    pub fn set_permission(&mut self, permission: Leave) {
+        self.tracker.get_or_insert_with(Tracker::of_nothing).permission = Some(permission);
     }
 
     /// The tracker is told at once if there is nothing to wait for.

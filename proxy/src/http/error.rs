@@ -181,7 +181,7 @@ impl Error {
             Self::RateLimited => answer(StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED, false),
             Self::GatewayLoop => answer(StatusCode::LOOP_DETECTED, ABORTED, true),
             Self::BadRequest(_) => answer(StatusCode::BAD_REQUEST, INVALID_ARGUMENT, true),
-            Self::Injected { status, .. } => answer(*status, INTERNAL, false),
+            Self::Injected { status, .. } => answer(*status, FAILED_PRECONDITION, false),
             // The status is for who does not speak gRPC, and must not take a failure for a success.
             Self::InjectedGrpc { code, .. } => answer(StatusCode::INTERNAL_SERVER_ERROR, *code, false),
             Self::Redirect { status, .. } => answer(*status, NOT_FOUND, false),
@@ -292,6 +292,7 @@ const DEADLINE_EXCEEDED: u16 = 4;
 const NOT_FOUND: u16 = 5;
 const PERMISSION_DENIED: u16 = 7;
 const RESOURCE_EXHAUSTED: u16 = 8;
+const FAILED_PRECONDITION: u16 = 9;
 const ABORTED: u16 = 10;
 const INTERNAL: u16 = 13;
 const UNAVAILABLE: u16 = 14;

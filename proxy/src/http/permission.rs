@@ -135,6 +135,63 @@ impl Permission {
     }
 }
 
+/// The permission of the one response that an HTTP/1 connection sends. The connection asks about it as well as the
+/// response: a client that reads nothing keeps the response from being asked for more.
+#[derive(Default)]
+pub struct Sending(Mutex<Option<Permission>>);
+
+impl Sending {
+    /// Ready when the response must not go on.
+    pub fn poll_revoked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.with(|permission| permission.poll_revoked(cx)).unwrap_or(Poll::Pending)
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&mut Permission) -> T) -> Option<T> {
+        self.lock().as_mut().map(ask)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Permission>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a response goes on by.
+pub enum Leave {
+    Alone(Permission),
+    Shared(Arc<Sending>),
+}
+
+impl Leave {
+    pub fn new(permission: Permission, sending: Option<&Arc<Sending>>) -> Self {
+        let Some(sending) = sending else { return Self::Alone(permission) };
+        *sending.lock() = Some(permission);
+        Self::Shared(sending.clone())
+    }
+
+    #[inline]
+    pub fn is_revoked(&mut self) -> bool {
+        match self {
+            Self::Alone(permission) => permission.is_revoked(),
+            Self::Shared(sending) => sending.with(Permission::is_revoked).unwrap_or(false),
+        }
+    }
+
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Alone(permission) => permission.poll_revoked(cx),
+            Self::Shared(sending) => sending.poll_revoked(cx),
+        }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if let Self::Shared(sending) = self {
+            *sending.lock() = None;
+        }
+    }
+}
+
 impl Clone for Permission {
     fn clone(&self) -> Self {
         Self { by: self.by.clone(), head: self.head.clone(), seen: self.seen, place: None }

@@ -1,7 +1,7 @@
 //! Serves one HTTP connection: hyper for HTTP/1, the h2 library itself for HTTP/2, where a request costs one task
 //! and no channel.
 
-use super::{Body, body::Timed, error::BodyError, headers, keep_alive::KeepAlive, pump::Pump};
+use super::{Body, body::Timed, error::BodyError, headers, keep_alive::KeepAlive, permission::Sending, pump::Pump};
 use crate::{config, drain, transport::Stream};
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
@@ -31,12 +31,18 @@ const SEND_BUFFER_BYTES: usize = 400 * 1024;
 pub trait Service: Send + Sync + 'static {
     /// An error is the code to reset the stream with; on HTTP/1 it closes the connection.
     fn call(&self, request: Box<Request<Body>>) -> impl Future<Output = Result<Response<Body>, Reason>> + Send;
+
+    /// On HTTP/1, what the response goes on by that is being sent.
+    fn sending(&self) -> Option<&Sending> {
+        None
+    }
 }
 
 pub async fn serve_http1<S: Service>(stream: Stream, service: Arc<S>, drain: drain::Watch) -> Result<(), BodyError> {
     // The response that is being sent, where its time is limited.
     let timed = Arc::new(Mutex::new(Weak::<Timed>::new()));
     let sending = timed.clone();
+    let serving = service.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (service, sending) = (service.clone(), sending.clone());
         async move {
@@ -64,6 +70,11 @@ pub async fn serve_http1<S: Service>(stream: Stream, service: Arc<S>, drain: dra
         }
         if let Poll::Ready(served) = served {
             return Poll::Ready(served.map_err(BodyError::from));
+        }
+        if let Some(sending) = serving.sending()
+            && sending.poll_revoked(cx).is_ready()
+        {
+            return Poll::Ready(Err(BodyError::Revoked(Reason::CANCEL)));
         }
         // A client that reads nothing keeps the response from being asked for more: its time passes all the same.
         let timed = timed.lock().unwrap_or_else(PoisonError::into_inner).upgrade();

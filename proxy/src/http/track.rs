@@ -5,7 +5,7 @@ use super::{
     classify::{Classifier, grpc_status},
     error::{BodyError, grpc_trailers},
     h1_client::Lease,
-    permission::Permission,
+    permission::Leave,
     stats::{RequestStats, StreamStats, Upload},
     timeouts::Watchdog,
 };
@@ -43,7 +43,7 @@ pub struct Tracker {
     /// Where the route limits the time of its streams.
     pub watchdog: Option<Box<Watchdog>>,
     /// Where a policy may end the stream.
-    pub permission: Option<Permission>,
+    pub permission: Option<Leave>,
     /// When the request began, whose first attempts may have been others.
     pub stream_started: Instant,
     has_begun: bool,

@@ -23,6 +23,7 @@ use crate::{
         classify::{self, Classifier, grpc_status, is_grpc},
         error::Asker,
         filters, h1_client, headers,
+        permission::{Leave, Sending},
         server::Service,
         stats::Upload,
         track::Tracker,
@@ -31,6 +32,7 @@ use crate::{
     transport::detect::HttpVersion,
 };
 use http::{HeaderValue, Request, Response, Version};
+use http_body::Body as _;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -46,6 +48,8 @@ pub struct HttpService {
     /// The counters under the policy that was in force at the last request.
     class: Mutex<Arc<Class>>,
     profile: Memo,
+    /// On HTTP/1.
+    sending: Option<Arc<Sending>>,
     drain: drain::Watch,
 }
 
@@ -78,7 +82,8 @@ impl HttpService {
         let class = Mutex::new(app.class(&client.tls));
         let (registry, client_id) = (worker.context.metrics.clone(), client.id_header());
         let caller = Arc::new(Caller { registry, app, client });
-        Self { worker, caller, client_id, to, version, class, profile: Memo::default(), drain }
+        let sending = (version == HttpVersion::Http1).then(Arc::default);
+        Self { worker, caller, client_id, to, version, class, profile: Memo::default(), sending, drain }
     }
 
     fn class(&self) -> Arc<Class> {
@@ -139,7 +144,9 @@ impl HttpService {
         });
         let mut response = answer.await.unwrap_or(Err(Error::Unauthorized))?;
         drop(permit);
-        response.body_mut().set_permission(permission);
+        if !response.body().is_end_stream() {
+            response.body_mut().set_permission(Leave::new(permission, self.sending.as_ref()));
+        }
         filters::apply_response(filters, &mut response);
         Ok(response)
     }
@@ -241,6 +248,10 @@ impl HttpService {
 }
 
 impl Service for HttpService {
+    fn sending(&self) -> Option<&Sending> {
+        self.sending.as_deref()
+    }
+
     async fn call(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, h2::Reason> {
         let carried = headers::carried(&mut request);
         let mut form = Form {

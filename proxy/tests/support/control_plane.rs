@@ -131,6 +131,10 @@ impl ControlPlane {
         self.answers.inbound.set(port, server);
     }
 
+    pub fn stop_garbage(&self) {
+        self.answers.garbage.lock().unwrap().clear();
+    }
+
     pub fn set_garbage(&self, method: &str, bytes: &[u8]) {
         self.answers.garbage.lock().unwrap().push((method.to_owned(), bytes.to_vec()));
     }
