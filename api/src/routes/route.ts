@@ -243,11 +243,19 @@ function readRuleName(field: Field, taken: Set<string>): string | undefined {
   return name;
 }
 
-/** TLS and TCP routes have nothing by which a second rule could be told from the first. */
-export function readSingleRule(spec: Field): void {
-  const rules = spec.get('rules');
-  const { value } = rules;
-  if (!Array.isArray(value) || value.length !== 1) rules.refuse('exactly one rule');
+/** TLS and TCP routes have nothing by which a second rule could be told from the first: where there is one, both fail. */
+export function readSingleRule<T extends object>(
+  spec: Field,
+  problems: string[],
+  read: (rule: Field, place: RulePlace) => T,
+): (Rule & T)[] {
+  const list = spec.get('rules');
+  const { value } = list;
+  const isSingle = Array.isArray(value) && value.length === 1;
+  if (!isSingle) list.refuse('exactly one rule');
+  const invalid = isSingle ? undefined : problems.at(-1);
+  const [rule] = readRules(spec, problems, false, read);
+  return rule ? [{ ...rule, ...(invalid === undefined ? {} : { invalid }) }] : [];
 }
 
 /** The object's route when nothing is wrong with it. @throws MeshError `INVALID_ARGUMENT` that lists every problem. */

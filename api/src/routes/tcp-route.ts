@@ -1,7 +1,7 @@
 /** TCPRoute of gateway.networking.k8s.io (v1alpha2): whole connections, whatever they carry. */
 import { TCP_ROUTES } from '../kinds.ts';
 import type { KubeObject } from '../kubernetes.ts';
-import { type Read, type Route, readBackends, readRouteHead, readRules, readSingleRule, valid } from './route.ts';
+import { type Read, type Route, readBackends, readRouteHead, readSingleRule, valid } from './route.ts';
 import type { ConnectionRule } from './tls-route.ts';
 
 export interface TcpRoute extends Route {
@@ -16,9 +16,8 @@ export function parseTcpRoute(object: KubeObject): TcpRoute {
 /** As `readHttpRoute`. */
 export function readTcpRoute(object: KubeObject): Read<TcpRoute> {
   const { route, spec, problems } = readRouteHead(object, TCP_ROUTES, false);
-  readSingleRule(spec);
-  const rules = readRules(spec, problems, false, (rule, { ofBackends }) => ({
+  const rules = readSingleRule(spec, problems, (rule, { ofBackends }) => ({
     backends: readBackends(rule, route.ref, ofBackends, () => ({})),
   }));
-  return { route: { ...route, rules: rules.slice(0, 1) }, problems };
+  return { route: { ...route, rules }, problems };
 }

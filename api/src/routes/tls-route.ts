@@ -8,7 +8,6 @@ import {
   type Rule,
   readBackends,
   readRouteHead,
-  readRules,
   readSingleRule,
   valid,
 } from './route.ts';
@@ -32,9 +31,8 @@ export function parseTlsRoute(object: KubeObject): TlsRoute {
 /** As `readHttpRoute`. */
 export function readTlsRoute(object: KubeObject): Read<TlsRoute> {
   const { route, isNothing, spec, problems } = readRouteHead(object, TLS_ROUTES);
-  readSingleRule(spec);
-  const rules = readRules(spec, problems, false, (rule, { ofBackends }) => ({
+  const rules = readSingleRule(spec, problems, (rule, { ofBackends }) => ({
     backends: readBackends(rule, route.ref, ofBackends, () => ({})),
   }));
-  return { route: { ...route, rules: isNothing ? [] : rules.slice(0, 1) }, problems };
+  return { route: { ...route, rules: isNothing ? [] : rules }, problems };
 }

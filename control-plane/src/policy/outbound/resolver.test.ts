@@ -193,6 +193,21 @@ test('of several TCPRoutes the oldest takes every connection', () => {
   assert.deepEqual(at(world.wire('10.96.0.1:80'), 'protocol'), { opaque: {} });
 });
 
+test('a TLSRoute or TCPRoute with two rules refuses what the first would have taken', () => {
+  for (const [kind, protocol] of [
+    ['tls', 'tls'],
+    ['tcp', 'opaque'],
+  ] as const) {
+    const world = new OutboundWorld([
+      network('outside', undefined),
+      route(kind, 'r', [{}, {}], { parents: [EGRESS_PARENT] }),
+    ]);
+    const message = 'spec.rules: found [{},{}], allowed is exactly one rule';
+    const filters = at(world.wire(OUTSIDE), 'protocol', protocol, 'routes', 0, 'rules', 0, 'filters');
+    assert.deepEqual(filters, [{ invalid: { message } }]);
+  }
+});
+
 test('a TLSRoute none of whose names can be read takes no connection', () => {
   const parents = [EGRESS_PARENT];
   const bad = route('tls', 'bad', [{}], { parents, hostnames: ['10.0.0.1'] });
