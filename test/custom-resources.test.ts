@@ -241,8 +241,8 @@ spec: ${spec}
     ],
     [
       'a field that is none',
-      'apiVersion: policy.linkerd.io/v1alpha1\nkind: EgressNetwork\nmetadata: { name: bad }\nspec: { trafficPolicy: Deny, network: [] }\n',
-      /unknown field "spec\.network"/,
+      'apiVersion: policy.linkerd.io/v1beta3\nkind: HTTPRoute\nmetadata: { name: bad }\nspec: { hostname: a.example }\n',
+      /unknown field "spec\.hostname"/,
     ],
     [
       'a weight beyond its limit',

@@ -24,6 +24,7 @@ export interface RateLimitOverride {
 
 /** The proxy API holds them in 32 bits. */
 const REQUESTS_PER_SECOND_MAX = 2 ** 32 - 1;
+const OVERRIDES = 'a list of overrides, or no such field';
 const SERVER = { group: POLICY_GROUP, kind: 'Server' } as const;
 const SERVICE_ACCOUNT = { group: '', kind: 'ServiceAccount' } as const;
 
@@ -32,10 +33,14 @@ export function parseHTTPLocalRateLimitPolicy(object: KubeObject): HTTPLocalRate
   return readObject(object, (root) => {
     const ref = objectRef(object, HTTP_LOCAL_RATE_LIMIT_POLICIES);
     const spec = readSpec(root).only('targetRef', 'total', 'identity', 'overrides');
-    const target = readTargetRef(spec.get('targetRef'), [SERVER]);
+    const targetField = spec.get('targetRef');
+    const target = readTargetRef(targetField, [SERVER]);
+    if (target?.namespace !== undefined && target.namespace !== ref.namespace) {
+      targetField.get('namespace').refuse(`${ref.namespace}, the policy's own namespace`);
+    }
     const total = readLimit(spec.get('total'), REQUESTS_PER_SECOND_MAX);
     const max = total ?? REQUESTS_PER_SECOND_MAX;
-    const overrides = spec.get('overrides').items();
+    const overrides = spec.get('overrides').notNull(OVERRIDES).items(OVERRIDES);
     return {
       ref,
       serverName: target?.name ?? '',

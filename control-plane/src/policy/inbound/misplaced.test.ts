@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import {
   AUTHORIZATION_POLICIES,
+  HTTP_LOCAL_RATE_LIMIT_POLICIES,
   type KubeObject,
   MESH_TLS_AUTHENTICATIONS,
   NETWORK_AUTHENTICATIONS,
@@ -159,16 +160,52 @@ test('a field in a wrong place, or an empty one, lets in nobody more', () => {
   assert.ok(tried > 1000, `only ${tried} were tried`);
 });
 
+test('a field of a rate limit in a wrong place, or an empty one, lets through no request more', () => {
+  const limit = policy(HTTP_LOCAL_RATE_LIMIT_POLICIES, 'l', {
+    targetRef: SERVER_REF,
+    total: { requestsPerSecond: 100 },
+    identity: { requestsPerSecond: 10 },
+    overrides: [{ requestsPerSecond: 5, clientRefs: [ACCOUNT] }],
+  });
+  const attempts = [1, 50, 101].flatMap((total) =>
+    [1, 6, 11]
+      .filter((client) => client <= total)
+      .flatMap((client) =>
+        IDENTITIES.map((id) => ({ client: { ip: '10.0.0.1', isTls: id !== undefined, id }, rates: { total, client } })),
+      ),
+  );
+  const through = (object: KubeObject) => {
+    const open = server('http', { accessPolicy: 'all-unauthenticated' });
+    const found = new InboundWorld([WORLD[0]!, open, object]).server('web')!;
+    const request = { method: 'GET', path: '/', host: 'web', headers: {} };
+    const isLet = (attempt: (typeof attempts)[0]) =>
+      evaluateInbound(found, { ...attempt, request }).verdict === 'allow';
+    return attempts.filter(isLet).map((attempt) => JSON.stringify(attempt));
+  };
+  const meant = new Set(through(limit));
+  for (const [what, slipped] of slips(limit)) {
+    const target = (slipped.spec as Json)?.targetRef;
+    // An API server refuses one that does not say what it limits.
+    if (!target?.kind || !target.name) continue;
+    const more = through(slipped as unknown as KubeObject).filter((each) => !meant.has(each));
+    assert.deepEqual(more, [], `${what}: ${JSON.stringify(slipped)}`);
+  }
+});
+
 test('API servers keep the fields that stand in a wrong place', () => {
   const cut = (schema: Json, path: string): string[] => {
     if (schema.items) return cut(schema.items, `${path}[]`);
-    const inner = Object.entries(schema.properties ?? {}).flatMap(([name, each]) => cut(each, `${path}.${name}`));
+    const inner = Object.entries(schema.properties ?? {}).flatMap(([name, each]) =>
+      name === 'status' ? [] : cut(each, `${path}.${name}`),
+    );
     const isKept = schema['x-kubernetes-preserve-unknown-fields'] === true;
     // What is wrong with a single expression, its reader tells.
     return schema.type !== 'object' || isKept || /matchLabels|matchExpressions/.test(path) ? inner : [path, ...inner];
   };
   for (const name of [
     'server',
+    'http-local-rate-limit-policy',
+    'egress-network',
     'server-authorization',
     'authorization-policy',
     'mesh-tls-authentication',
