@@ -31,7 +31,7 @@ export async function namedObjects(
 }
 
 /** @throws MeshError `NOT_FOUND` where there is no such namespace; a caller who may not look is not told. */
-export async function requireNamespace(client: Client, namespace: string): Promise<void> {
+export async function requireNamespace(client: Pick<Client, 'get'>, namespace: string): Promise<void> {
   try {
     await client.get(NAMESPACES, namespace);
   } catch (cause) {

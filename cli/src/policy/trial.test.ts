@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Kind, type KubeObject, SERVER_AUTHORIZATIONS, SERVERS } from '@tulle/api';
+import { type Kind, type KubeObject, MeshError, SERVER_AUTHORIZATIONS, SERVERS } from '@tulle/api';
 import { parseConfig } from '@tulle/control-plane/config.ts';
 import { ClusterState } from '@tulle/control-plane/workloads/cluster-state.ts';
 import { type Document, parseAllDocuments } from 'yaml';
 import { viewOf } from './cluster-view.ts';
 import type { SeenCaller } from './seen-traffic.ts';
-import { readPolicies } from './test.ts';
+import { compareWithCluster, readPolicies } from './test.ts';
 import { tryPolicies } from './trial.ts';
 import { trialTable } from './trial-table.ts';
 
@@ -143,6 +143,30 @@ test('says what the API server would refuse, and that a file has nothing to try'
   assert.throws(() => policies('kind: Server\napiVersion: policy.linkerd.io/v1beta3\n'), /Server: found no name/);
   const map = policies('kind: ConfigMap\napiVersion: v1\nmetadata: { name: a }\n');
   assert.throws(() => tryPolicies(view(), [], map), /want resources of kind Server/);
+});
+
+test('what is changed keeps its age, and what is not there is said', async () => {
+  const creationTimestamp = '2026-01-01T00:00:00Z';
+  const get = async (_kind: Kind, name: string) => {
+    if (name === 'web-http') return { metadata: { name, creationTimestamp } };
+    throw new MeshError('NOT_FOUND', 'not found');
+  };
+  const map = 'kind: ConfigMap\napiVersion: v1\nmetadata: { name: map }\n';
+  const copied = SERVER.replace('web-http }', "new, creationTimestamp: '2020-01-01T00:00:00Z' }");
+  const { aged, notes } = await compareWithCluster(
+    { get } as never,
+    policies(`${SERVER}---${copied}---\n${map}`),
+    'delete',
+  );
+  assert.deepEqual(
+    aged.map(({ metadata }) => metadata.creationTimestamp),
+    [creationTimestamp, undefined, undefined],
+  );
+  assert.deepEqual(notes, [
+    'there is no namespace shop',
+    'not tried: ConfigMap shop/map decides on no caller',
+    'Server shop/new is not in the cluster',
+  ]);
 });
 
 test('the table puts what would be refused first, and fits a narrow terminal', () => {

@@ -2,7 +2,7 @@
  * What resources that are not in the cluster yet would have done to callers that proxies have seen. Every caller is
  * asked about twice, before and after the resources are laid over the cluster's. Pure but for the index that it changes.
  */
-import { type KubeObject, MeshError } from '@tulle/api';
+import { type Kind, type KubeObject, MeshError } from '@tulle/api';
 import { groupOf } from '@tulle/api/object-ref.ts';
 import { evaluateInbound, type InboundDecision } from '@tulle/control-plane/policy/inbound/evaluate.ts';
 import { INBOUND_KINDS } from '@tulle/control-plane/policy/inbound/inbound-index.ts';
@@ -45,17 +45,15 @@ export function tryPolicies(
   });
 }
 
-/** Whether the object can change who is let in. */
-export const isTried = (object: KubeObject): boolean => kindOf(object) !== undefined;
-
-function kindOf({ apiVersion = '', kind }: KubeObject) {
+/** The kind of an object that can change who is let in. */
+export function triedKind({ apiVersion = '', kind }: KubeObject): Kind | undefined {
   return INBOUND_KINDS.find((each) => each.kind === kind && groupOf(each.apiVersion) === groupOf(apiVersion));
 }
 
 /** Lays the objects over those of the cluster, as if they had been applied, or takes them from it. */
 function lay(view: ClusterView, objects: readonly KubeObject[], type: 'set' | 'delete'): void {
-  const tried = objects.filter(isTried);
-  for (const object of tried) view.inbound.policies.apply(kindOf(object)!, type, object);
+  const tried = objects.filter(triedKind);
+  for (const object of tried) view.inbound.policies.apply(triedKind(object)!, type, object);
   if (tried.length === 0) {
     const kinds = [...new Set(INBOUND_KINDS.map(({ kind }) => kind))].join(', ');
     throw new MeshError('INVALID_ARGUMENT', `try policies: found none, want resources of kind ${kinds}`);
