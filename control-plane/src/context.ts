@@ -88,6 +88,7 @@ async function startComponents(
           metrics,
           clusterNetworks: config.clusterNetworks,
           controllerNamespace: config.controllerNamespace,
+          isSmiEnabled: config.isSmiEnabled,
           holder: hostname(),
           logger: loggers.of('status'),
         })

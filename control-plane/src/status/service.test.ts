@@ -29,6 +29,7 @@ const STORED: [apiVersion: string, kind: string, name: string, spec: object][] =
   [`${POLICY}/v1alpha1`, 'EgressNetwork', 'all', { trafficPolicy: 'Allow', networks: [{ cidr: '10.0.0.0/8' }] }],
   [`${POLICY}/v1beta1`, 'ServerAuthorization', 'pruned', { server: { name: 'web' }, client: { meshTLS: null } }],
   [`${POLICY}/v1beta3`, 'Server', 'odd', { podSelector: {}, port: 0 }],
+  ['split.smi-spec.io/v1alpha4', 'TrafficSplit', 'none', { service: 'web', backends: [] }],
 ];
 
 /** What the controller asks of an API server. `holder` holds the Lease already. */
@@ -91,6 +92,7 @@ function start({ client, stop }: ReturnType<typeof fakeApi>) {
     state,
     clusterNetworks: [parseNetwork('10.0.0.0/8')!],
     controllerNamespace: 'linkerd',
+    isSmiEnabled: true,
     holder: 'me',
     logger: loggers.of('status'),
     metrics: new MetricRegistry(),
@@ -103,7 +105,7 @@ function start({ client, stop }: ReturnType<typeof fakeApi>) {
 test('takes the Lease, writes every status once, and tells of what has none', async (t) => {
   const api = fakeApi(t);
   const { ended } = start(api);
-  await api.until(() => api.patches.length === 3 && api.events.length === 2);
+  await api.until(() => api.patches.length === 3 && api.events.length === 3);
   assert.deepEqual(
     {
       name: api.lease()!.metadata.name,
@@ -126,7 +128,11 @@ test('takes the Lease, writes every status once, and tells of what has none', as
   const told = api.events.map(
     ({ reason, involvedObject }) => `${reason} ${involvedObject.kind}/${involvedObject.name}`,
   );
-  assert.deepEqual(told.sort(), ['AuthorizesNobody ServerAuthorization/pruned', 'NotRead Server/odd']);
+  assert.deepEqual(told.sort(), [
+    'AuthorizesNobody ServerAuthorization/pruned',
+    'NotRead Server/odd',
+    'NotRead TrafficSplit/none',
+  ]);
   api.stop.abort();
   await ended;
 });

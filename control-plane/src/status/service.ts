@@ -18,7 +18,17 @@ import {
   SERVICES,
 } from '@tulle/api';
 import type { IpNetwork } from '@tulle/api/ip-address.ts';
-import { GRPC_ROUTES, HTTP_ROUTES, REFERENCE_GRANTS, TCP_ROUTES, TLS_ROUTES } from '@tulle/api/kinds.ts';
+import {
+  GRPC_ROUTES,
+  HTTP_ROUTE_GROUPS,
+  HTTP_ROUTES,
+  REFERENCE_GRANTS,
+  SMI_TCP_ROUTES,
+  TCP_ROUTES,
+  TLS_ROUTES,
+  TRAFFIC_SPLITS,
+  TRAFFIC_TARGETS,
+} from '@tulle/api/kinds.ts';
 import { parseAuthorizationPolicy } from '@tulle/api/policy/authorization-policy.ts';
 import { parseEgressNetwork } from '@tulle/api/policy/egress-network.ts';
 import { parseHTTPLocalRateLimitPolicy } from '@tulle/api/policy/http-local-rate-limit-policy.ts';
@@ -31,6 +41,9 @@ import { parseHttpRoute } from '@tulle/api/routes/http-route.ts';
 import { parseTcpRoute } from '@tulle/api/routes/tcp-route.ts';
 import { parseTlsRoute } from '@tulle/api/routes/tls-route.ts';
 import { parseServiceProfile } from '@tulle/api/service-profile.ts';
+import { parseHttpRouteGroup, parseSmiTcpRoute } from '@tulle/api/smi/traffic-specs.ts';
+import { parseTrafficSplit } from '@tulle/api/smi/traffic-split.ts';
+import { parseTrafficTarget } from '@tulle/api/smi/traffic-target.ts';
 import { type Client, runLease } from '@tulle/client';
 import { createEventRecorder } from '../events.ts';
 import type { Logger } from '../logger.ts';
@@ -65,6 +78,13 @@ const TOLD: readonly { kind: Kind; parse: (object: KubeObject) => unknown }[] = 
   { kind: SERVICE_PROFILES, parse: parseServiceProfile },
 ];
 
+const SMI_TOLD: typeof TOLD = [
+  { kind: TRAFFIC_SPLITS, parse: parseTrafficSplit },
+  { kind: TRAFFIC_TARGETS, parse: parseTrafficTarget },
+  { kind: HTTP_ROUTE_GROUPS, parse: parseHttpRouteGroup },
+  { kind: SMI_TCP_ROUTES, parse: parseSmiTcpRoute },
+];
+
 const LEASE_NAME = 'policy-controller-write';
 /** As Linkerd's Lease: a leader that is gone is followed within a minute. */
 const LEASE = { durationS: 30, renewS: 20, retryS: 5 };
@@ -97,6 +117,7 @@ export interface StatusOptions {
   state: ClusterState;
   clusterNetworks: readonly IpNetwork[];
   controllerNamespace: string;
+  isSmiEnabled: boolean;
   /** Unique for each process. */
   holder: string;
   logger: Logger;
@@ -126,7 +147,7 @@ export function createStatus(options: StatusOptions): Status {
     metrics,
   });
   const problems = new Problems(createEventRecorder({ client, logger, component: 'linkerd-policy' }));
-  for (const { kind, parse } of TOLD) {
+  for (const { kind, parse } of [...TOLD, ...(options.isSmiEnabled ? SMI_TOLD : [])]) {
     const apply = (type: 'set' | 'delete', object: KubeObject) => {
       const subject = typed(object, kind);
       problems.set(subject, type === 'set' ? problemIn(subject, parse) : undefined);
