@@ -40,7 +40,7 @@ const PARENTS_MAX = 32;
 /** The whole of `status.parents`: what other controllers wrote stays where it is. */
 export function routeParents(route: Route, around: RouteSurroundings, now: string): ParentStatus[] {
   const { object } = route;
-  const old: ParentStatus[] = Array.isArray(object.status?.parents) ? object.status.parents : [];
+  const old = objects<ParentStatus>(object.status?.parents);
   const ours = route.parents.filter(
     (parent, i) => isOurs(parent) && route.parents.findIndex((other) => isSameParent(other, parent)) === i,
   );
@@ -53,7 +53,7 @@ export function routeParents(route: Route, around: RouteSurroundings, now: strin
     controllerName: CONTROLLER_NAME,
     conditions: written(
       parentConditions(route, parent, around),
-      before?.conditions ?? [],
+      objects(before?.conditions),
       object.metadata.generation,
       now,
     ),
@@ -68,6 +68,11 @@ export function routeParents(route: Route, around: RouteSurroundings, now: strin
   });
   const added = ours.filter((parent) => !placed.has(parent)).map((parent) => entry(parent));
   return [...kept, ...added].slice(0, PARENTS_MAX);
+}
+
+/** Of what another may have written: the elements that can be read. */
+function objects<T extends object>(value: unknown): T[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === 'object' && each !== null) : [];
 }
 
 /** `Accepted`, and for parents of requests that leave, `ResolvedRefs`. */

@@ -406,6 +406,14 @@ test('keeps the conditions of an EgressNetwork or a rate limit that others wrote
   }
 });
 
+test('passes over what of an old status cannot be read', () => {
+  const ours = { parentRef: toService('web'), controllerName: CONTROLLER_NAME, conditions: [null] };
+  const subject = route('r', [toService('web')], [], { status: { parents: [null, 7, ours] } });
+  assert.deepEqual(conditions(indexOf([service('web'), subject]), subject), [OK, RESOLVED]);
+  const odd = { ...rateLimit('a', 1), spec: { targetRef: { name: { toString: 1 } } } };
+  assert.deepEqual(conditions(indexOf([odd]), odd), ['Accepted=False NoMatchingTarget']);
+});
+
 test('wakes those who look at what changed, and nobody for a status that was written', () => {
   const http = route('h', [toService('web')], [backend('db')]);
   const grpc = route('g', [toService('web')], [], { kind: 'GRPCRoute' });

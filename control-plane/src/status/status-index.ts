@@ -113,7 +113,7 @@ export class StatusIndex implements RouteSurroundings {
     if (rateLimit) {
       const { object } = rateLimit;
       const { group, kind, name } = object.spec?.targetRef ?? {};
-      const targetRef = { ...(group === undefined ? {} : { group }), kind: String(kind), name: String(name) };
+      const targetRef = { ...(group === undefined ? {} : { group }), kind: text(kind), name: text(name) };
       return { object, status: { ...this.#conditions(object, this.#rateLimit(rateLimit), now), targetRef } };
     }
     const egressNetwork = this.#egressNetworks.get(key.split('/').slice(2).join('/'));
@@ -130,7 +130,7 @@ export class StatusIndex implements RouteSurroundings {
       return [{ about: about('EgressNetwork', namespace, name), conditions: [this.#egressNetwork(object)] }];
     }
     if (object.kind === 'HTTPLocalRateLimitPolicy') {
-      const target = about('Server', namespace, String(object.spec?.targetRef?.name));
+      const target = about('Server', namespace, text(object.spec?.targetRef?.name));
       return [{ about: target, conditions: [this.#rateLimit(this.#readRateLimit(object))] }];
     }
     if (!ROUTE_KINDS.has(object.kind ?? '')) return [];
@@ -239,7 +239,7 @@ export class StatusIndex implements RouteSurroundings {
     const problem = this.#options.problemOf(object);
     return {
       key: statusKey(object),
-      serverKey: `${object.metadata.namespace ?? ''}/${name}`,
+      serverKey: `${object.metadata.namespace ?? ''}/${text(name)}`,
       isServer: kind === 'Server' && group === 'policy.linkerd.io',
       // One that no API server has stored yet is the youngest.
       createdAt: String(object.metadata.creationTimestamp ?? '~'),
@@ -322,6 +322,8 @@ const parentsOf = (route: Route | undefined) =>
 function hasClusterIp({ spec }: KubeObject): boolean {
   return spec?.type !== 'ExternalName' && Boolean(spec?.clusterIP) && spec.clusterIP !== 'None';
 }
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 const list = (value: unknown): any[] =>
   Array.isArray(value) ? value.filter((one) => one && typeof one === 'object') : [];
