@@ -109,10 +109,11 @@ test('fills slices up to their limit', () => {
   assert.equal(settle(index), 2);
 });
 
-test('deletes what is left when the service, its selector or its workloads go', () => {
+test('deletes what is left when the service, its address, its selector or its workloads go', () => {
   for (const end of [
     (index: ExternalSliceIndex) => index.applyService('delete', web()),
     (index: ExternalSliceIndex) => index.applyService('set', web({ selector: undefined })),
+    (index: ExternalSliceIndex) => index.applyService('set', web({ type: 'ExternalName' })),
     (index: ExternalSliceIndex) => index.applyWorkload('delete', workload('a', '192.0.2.1')),
   ]) {
     const index = new ExternalSliceIndex();

@@ -40,8 +40,9 @@ export class ExternalSliceIndex {
   applyService(type: Change, service: Service): string[] {
     const key = objectKey(service);
     const namespace = service.metadata.namespace ?? '';
-    const hasSelector = type === 'set' && Object.keys(service.spec?.selector ?? {}).length > 0;
-    if (hasSelector) {
+    // One that is a name elsewhere has no endpoints of its own.
+    const isName = service.spec?.type === 'ExternalName';
+    if (type === 'set' && !isName && Object.keys(service.spec?.selector ?? {}).length > 0) {
       this.#services.set(key, service);
       this.#servicesByNamespace.add(namespace, key);
     } else {
