@@ -28,6 +28,7 @@ mod routes;
 mod scaling;
 mod spire;
 mod start;
+mod streams;
 mod support;
 mod timeouts;
 mod wire;

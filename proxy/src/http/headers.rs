@@ -63,13 +63,18 @@ pub fn wants_upgrade(headers: &mut HeaderMap) -> bool {
         .any(|v| v.as_bytes().split(|b| *b == b',').any(|p| p.trim_ascii().eq_ignore_ascii_case(b"upgrade")))
 }
 
-/// Gives an origin-form URI the authority that `Host` names. True when the request already had one of its own.
-pub fn normalize_uri<B>(request: &mut Request<B>) -> bool {
-    if request.uri().authority().is_some() {
-        return true;
+/// Gives an origin-form URI the authority that `Host` names. True when the request already had one of its own. `Err` where
+/// there are several hosts: what is allowed for one of them must not be done by another.
+pub fn normalize_uri<B>(request: &mut Request<B>) -> Result<bool, &'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("more than one Host");
     }
-    let host = request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    if let Some(authority) = host {
+    if request.uri().authority().is_some() {
+        return Ok(true);
+    }
+    if let Some(authority) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Some(authority);
@@ -79,7 +84,7 @@ pub fn normalize_uri<B>(request: &mut Request<B>) -> bool {
         // All three parts are there, which is all that can be wrong.
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     }
-    false
+    Ok(false)
 }
 
 /// Makes an absolute URI an origin-form one, with `Host` saying what the authority said.
@@ -181,10 +186,12 @@ mod tests {
     #[test]
     fn uris_change_form_without_losing_anything() {
         let mut request = Request::get("/p?q").header(HOST, "web:80").body(()).unwrap();
-        assert!(!normalize_uri(&mut request));
+        assert_eq!(normalize_uri(&mut request), Ok(false));
         assert_eq!(request.uri(), "http://web:80/p?q");
         to_origin_form(&mut request);
         assert_eq!(request.uri(), "/p?q");
         assert_eq!(request.headers()[HOST], "web:80");
+        request.headers_mut().append(HOST, HeaderValue::from_static("other"));
+        assert!(normalize_uri(&mut request).is_err());
     }
 }

@@ -100,7 +100,7 @@ impl HttpService {
         form.is_upgrade = upgrade::requested(&mut request).map_err(Error::BadRequest)?;
         let is_connect = request.method() == http::Method::CONNECT;
         if form.version != Version::HTTP_2 && !is_connect {
-            let had_authority = headers::normalize_uri(&mut request);
+            let had_authority = headers::normalize_uri(&mut request).map_err(Error::BadRequest)?;
             form.is_absolute_form |= had_authority && !form.is_carried;
         }
         let request_headers = request.headers_mut();

@@ -90,7 +90,7 @@ impl HttpService {
             // A CONNECT's authority is its whole target.
             Version::HTTP_2 => false,
             _ if is_upgrade && request.method() == http::Method::CONNECT => true,
-            _ => headers::normalize_uri(&mut request),
+            _ => headers::normalize_uri(&mut request).map_err(Error::BadRequest)?,
         };
         if !is_upgrade {
             headers::strip_connection(request.headers_mut());
