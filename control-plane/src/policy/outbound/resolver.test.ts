@@ -96,6 +96,17 @@ test('gives clients of a namespace their own routes instead of the Service’s',
   assert.equal(inForce(world, '10.96.0.1:80', 'other'), 'grpc: producer');
 });
 
+test('own routes that the port cannot have do not hide the Service’s', () => {
+  const ports = [{ name: 'h', port: 80, appProtocol: 'http' }];
+  const web: WorldObject = ['Service', service('web', { clusterIPs: ['10.96.0.1'], ports })];
+  const world = new OutboundWorld([
+    web,
+    route('http', 'producer', [{}]),
+    route('tcp', 'consumer', [{}], { namespace: 'shop' }),
+  ]);
+  assert.equal(inForce(world, '10.96.0.1:80', 'shop'), 'http1: producer');
+});
+
 test('takes what a port is declared to speak for granted', () => {
   const ports = [
     { name: 'a', port: 1, appProtocol: 'http' },

@@ -37,26 +37,24 @@ export function chooseRoutes(
     if (isHere) here.set(one.route.ref, one);
   }
   const all = [...here.values()].sort((a, b) => byAge(a.route.ref, b.route.ref) || byGroup(a.route.ref, b.route.ref));
-  const consumers = all.filter(({ route }) => route.ref.namespace === clientNamespace);
-  const producers = all.filter(({ route }) => route.ref.namespace === namespace);
+  const concerned = all.filter(({ route: { ref } }) => [clientNamespace, namespace].includes(ref.namespace));
+  const usable = concerned.filter(({ kind }) => kinds.includes(kind));
+  const consumers = usable.filter(({ route }) => route.ref.namespace === clientNamespace);
   const isConsumer = clientNamespace !== namespace && consumers.length > 0;
-  const chosen = isConsumer ? consumers : producers;
+  const chosen = isConsumer ? consumers : usable;
   const shadowed: { ref: ObjectRef; reason: string }[] = [];
   const hide = (hidden: readonly Attached[], reason: string) => {
     for (const { route } of hidden) shadowed.push({ ref: route.ref, reason });
   };
-  if (isConsumer) hide(producers, `namespace ${clientNamespace} has routes of its own`);
-  const usable = chosen.filter(({ kind }) => kinds.includes(kind));
+  const without = (from: readonly Attached[], taken: readonly Attached[]) => from.filter((one) => !taken.includes(one));
+  if (isConsumer) hide(without(usable, consumers), `namespace ${clientNamespace} has routes of its own`);
+  hide(without(concerned, usable), 'the port is declared to speak another protocol');
+  const winner = PRECEDENCE.find((kind) => chosen.some((one) => one.kind === kind));
   hide(
-    chosen.filter((one) => !usable.includes(one)),
-    'the port is declared to speak another protocol',
-  );
-  const winner = PRECEDENCE.find((kind) => usable.some((one) => one.kind === kind));
-  hide(
-    usable.filter(({ kind }) => kind !== winner),
+    chosen.filter(({ kind }) => kind !== winner),
     `routes of kind ${winner ? KIND_NAMES[winner] : ''} are attached to the same port`,
   );
-  return { routes: usable.filter(({ kind }) => kind === winner), shadowed };
+  return { routes: chosen.filter(({ kind }) => kind === winner), shadowed };
 }
 
 /** What TrafficSplits say of a Service comes before all of its routes, as a profile does. */
