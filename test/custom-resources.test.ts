@@ -214,6 +214,9 @@ test('a status is written apart from the spec', async () => {
   assert.deepEqual([status.parents, spec.hostnames, metadata.generation], [parents, ['shop.example'], 1]);
 });
 
+const object = (apiVersion: string, kind: string, spec: object) =>
+  JSON.stringify({ apiVersion, kind, metadata: { name: 'bad' }, spec });
+
 test('what a schema does not allow is refused, with the field', async () => {
   const server = (spec: string) => `
 apiVersion: policy.linkerd.io/v1beta3
@@ -253,6 +256,35 @@ spec: ${spec}
       'a method that is none',
       route('policy.linkerd.io/v1beta3', 'bad', '      matches: [{ method: FETCH }]\n'),
       /method: Unsupported value: "FETCH"/,
+    ],
+    [
+      'a client that is named by a URI in a ServerAuthorization',
+      object('policy.linkerd.io/v1beta1', 'ServerAuthorization', {
+        server: { name: 'web' },
+        client: { meshTLS: { identities: ['spiffe://td/web'] } },
+      }),
+      /spec\.client\.meshTLS\.identities\[0\].*should match/,
+    ],
+    [
+      'a second address where there was one',
+      object('workload.linkerd.io/v1alpha1', 'ExternalWorkload', {
+        meshTls: { identity: 'vm', serverName: 'vm' },
+        workloadIPs: [{ ip: '192.0.2.1' }, { ip: '2001:db8::1' }],
+      }),
+      /workloadIPs.*at most 1/,
+    ],
+    [
+      'a profile of the first version without routes',
+      object('linkerd.io/v1alpha1', 'ServiceProfile', {}),
+      /spec\.routes: Required value/,
+    ],
+    [
+      'a reference to a kind that is no name',
+      object('policy.linkerd.io/v1alpha1', 'AuthorizationPolicy', {
+        targetRef: { kind: 'a b', name: 'web' },
+        requiredAuthenticationRefs: [],
+      }),
+      /spec\.targetRef\.kind.*should match/,
     ],
   ];
   for (const [what, manifest, message] of bad) {
