@@ -1,9 +1,13 @@
 //! The edges of HTTP between two meshed pods: old versions, unusual methods, refusals, and peers that go away.
 
 use crate::{
+    inbound_policy::guarded,
     isolated,
     mesh::{BOT, HTTP1, HTTP2, WEB, exchange, mesh, meshed_endpoint, meshed_profile},
-    support::proxy::Proxy,
+    support::{
+        inbound::{detect, everybody, server},
+        proxy::Proxy,
+    },
 };
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -114,6 +118,48 @@ fn an_application_that_is_not_there_is_a_502_that_says_so() {
     });
 }
 
+/// An application of HTTP/2 that does not listen yet is waited for.
+#[test]
+fn a_request_that_comes_before_the_application_is_not_lost() {
+    isolated!(|| async {
+        let mut guarded = guarded(vec![], &[("INBOUND_HTTP_FAILFAST_TIMEOUT", "10s")]).await;
+        guarded.control.set_inbound(9004, Ok(server(detect(), vec![everybody()])));
+        let to = guarded.addr(9004);
+        let (answered, answer) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            loop {
+                let stream = TcpStream::connect(to).await.unwrap();
+                let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+                tokio::spawn(connection);
+                let request = Request::get("http://web/").body(()).unwrap();
+                // Until the policy is known, the connection is closed.
+                let Ok(mut sender) = sender.ready().await else { continue };
+                if let Ok((response, _)) = sender.send_request(request, true)
+                    && let Ok(response) = response.await
+                {
+                    return answered.send(response.status()).unwrap();
+                }
+            }
+        });
+        let allowed = ["target_port=\"9004\"", "srv_name=\"web\""];
+        let is_there = async |proxy: &Proxy| proxy.metric("inbound_http_authz_allow_total", &allowed).await.is_some();
+        guarded.proxy.wait_for("the request", is_there).await;
+        guarded
+            .pod
+            .start(|up| async move {
+                let listener = TcpListener::bind(("0.0.0.0", 9004)).await.unwrap();
+                let _ = up.send(());
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_response(http::Response::new(()), true).unwrap();
+                }
+            })
+            .await;
+        assert_eq!(answer.await.unwrap(), StatusCode::OK);
+    });
+}
+
 #[test]
 fn a_server_with_another_identity_gets_nothing() {
     isolated!(|| async {
@@ -131,7 +177,10 @@ fn a_server_with_another_identity_gets_nothing() {
         mesh.control.set_profile(&to.to_string(), profile);
         let answer = exchange(&mesh.client, to, "GET / HTTP/1.1\r\nHost: web\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-        assert_eq!(mesh.inbound.metric("request_total", &["direction=\"inbound\""]).await, None);
+        assert_eq!(
+            mesh.inbound.metric("request_total", &["direction=\"inbound\"", "target_port=\"8080\""]).await,
+            None
+        );
     });
 }
 
@@ -220,7 +269,9 @@ fn what_is_in_flight_is_finished_before_the_proxy_ends() {
         let terminated = async {
             has_begun.await.unwrap();
             mesh.inbound
-                .wait_for("the request", async |p: &Proxy| p.metric("request_total", &["inbound"]).await == Some(1.0))
+                .wait_for("the request", async |p: &Proxy| {
+                    p.metric("request_total", &["inbound", "target_port=\"8081\""]).await == Some(1.0)
+                })
                 .await;
             mesh.inbound.terminate();
             mesh.outbound.terminate();

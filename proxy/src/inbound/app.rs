@@ -4,21 +4,25 @@ use super::{
     client::Tls,
     context::Context,
     metrics::{self, RouteCounters},
+    patience::Patience,
     rate_limit::{RateLimiter, RateLimiters},
 };
 use crate::{
     control::model::{
         endpoint::Http2Params,
         inbound::{Authz, RateLimit, ServerPolicy},
+        outbound::Backoff,
     },
-    http::{h1_client::Http1Client, h2_client::Http2Client, permission::Changes},
+    http::{Body, Error, h1_client::Http1Client, h2_client::Http2Client, permission::Changes, send::SendError},
     metrics::Registry,
     transport::{connect::Connector, sensor::TransportMetrics},
 };
+use http::{Request, Response};
 use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -33,7 +37,9 @@ pub struct App {
     noticing: AbortHandle,
     pub connector: Arc<Connector>,
     pub http1: Arc<Http1Client>,
-    pub http2: Arc<Http2Client>,
+    http2: Arc<Http2Client>,
+    patience: Patience,
+    backoff: Backoff,
     registry: Registry,
     classes: Mutex<Vec<Arc<Class>>>,
     limiters: RateLimiters,
@@ -75,11 +81,38 @@ impl App {
             }),
             http1: Http1Client::new(direction.http1_idle_timeout, direction.max_idle_connections),
             http2: Http2Client::new(Http2Params::default(), (windows.stream_window, windows.connection_window)),
+            patience: Patience::new(direction.http_queue.failfast_timeout),
+            backoff: direction.connect_backoff,
             registry: context.metrics.clone(),
             classes: Mutex::default(),
             limiters: context.limiters.clone(),
             limiter: Mutex::default(),
         })
+    }
+
+    /// Sends a request to an application that speaks HTTP/2, once that listens.
+    pub async fn send_http2(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, Box<SendError>> {
+        let mut attempts = 0;
+        loop {
+            let failed = match self.http2.send(&self.connector, request).await {
+                Ok(response) => {
+                    self.patience.found();
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            match *failed {
+                SendError { error: Error::Connect(error), request: Some(unsent) }
+                    if !error.is_timeout() && self.patience.waits(Instant::now()) =>
+                {
+                    request = unsent;
+                    // Boxed: waiting should not make every request's task larger.
+                    Box::pin(tokio::time::sleep(self.backoff.delay(attempts))).await;
+                    attempts += 1;
+                }
+                failed => return Err(Box::new(failed)),
+            }
+        }
     }
 
     pub fn policy(&self) -> Arc<ServerPolicy> {

@@ -196,7 +196,7 @@ impl HttpService {
         let mut upgrade = form.is_upgrade.then(|| Upgrade::new(&mut request, self.drain.clone()));
         let upload = Upload::of(request.body_mut(), &counters.streams, false);
         let sent = if form.version == Version::HTTP_2 {
-            self.caller.app.http2.send(&self.caller.app.connector, request).await.map(|response| (response, None))
+            self.caller.app.send_http2(request).await.map(|response| (response, None))
         } else {
             if request.method() != http::Method::CONNECT {
                 h1_client::prepare(&mut request, form.is_absolute_form);

@@ -10,6 +10,7 @@ mod serve;
 mod app;
 mod caller;
 mod http;
+mod patience;
 mod tcp;
 
 mod metrics;

@@ -131,17 +131,13 @@ impl ControlPlane {
         self.answers.inbound.set(port, server);
     }
 
+    /// Every method answers as it should again.
     pub fn stop_garbage(&self) {
         self.answers.garbage.lock().unwrap().clear();
     }
 
     pub fn set_garbage(&self, method: &str, bytes: &[u8]) {
         self.answers.garbage.lock().unwrap().push((method.to_owned(), bytes.to_vec()));
-    }
-
-    /// Every method answers as it should again.
-    pub fn clear_garbage(&self) {
-        self.answers.garbage.lock().unwrap().clear();
     }
 
     fn accept(&self, listener: TcpListener) {
