@@ -18,6 +18,8 @@ export interface FakeKubernetes {
   remove(kind: Kind, object: KubeObject): void;
   /** What discovery says of a kind outside the core; `put` serves it too. */
   serve(kind: Kind, isServed?: boolean): void;
+  /** Asked by each `/readyz`. */
+  isReady: () => boolean;
   /** By token and requested audience (none: the server's own). */
   reviewToken: (token: string, audiences: string[] | undefined) => TokenStatus;
   readonly events: KubeObject[];
@@ -61,6 +63,7 @@ export async function startFakeKubernetes(t: TestContext): Promise<FakeKubernete
       for (const resume of eventWaiters.splice(0)) resume();
       return send(201, object);
     }
+    if (url.pathname === '/readyz') return send(fake.isReady() ? 200 : 500, {});
     const discovered = discover([...served.values()], url.pathname);
     if (discovered) return send(200, discovered);
     const path = collectionOf(url.pathname);
@@ -118,6 +121,7 @@ export async function startFakeKubernetes(t: TestContext): Promise<FakeKubernete
       stored.metadata.resourceVersion = String(++version);
       tell(path, 'DELETED', stored);
     },
+    isReady: () => true,
     reviewToken: () => ({ authenticated: false }),
     events,
     async event(reason) {

@@ -84,6 +84,18 @@ test('is not ready while discovery fails', async (t) => {
   assert.deepEqual(heard, ['set a']);
 });
 
+test('takes a kind for missing only once the server that lacks it has been ready', async (t) => {
+  const { kubernetes, start, heard } = await prepare(t);
+  let asked = 0;
+  kubernetes.isReady = () => {
+    asked++;
+    if (asked === 2) kubernetes.put(WIDGETS, widget('a'));
+    return asked === 2;
+  };
+  await start();
+  assert.deepEqual([heard, asked], [['set a'], 2]);
+});
+
 test('an object that cannot be read counts as deleted, and its topics are told', async (t) => {
   const { kubernetes, client, stop } = await prepare(t);
   const state = new ClusterState();

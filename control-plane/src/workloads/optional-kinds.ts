@@ -32,16 +32,46 @@ export async function startOptionalKinds(
   const watched = sources.map((source): Watched => ({ source, missingLooks: 0 }));
   if (watched.length === 0) return;
   const kinds = sources.map(({ kind }) => kind);
-  let found: (Kind | undefined)[] | undefined;
-  while (!found) {
-    signal.throwIfAborted();
-    found = await look(client, kinds, logger);
-    if (!found) await sleep(FIRST_LOOK_MS, signal);
-  }
+  const found = await firstLook(client, kinds, logger, signal);
   const synced = Promise.all(watched.map((one, i) => update(client, one, found[i], logger, signal)));
   void lookOn(client, watched, kinds, logger, signal, lookMs);
   await synced;
 }
+
+/**
+ * An API server that is starting does not know all of its kinds yet, and a policy that is not read is not in force: what
+ * is missing counts when the server had said before that it is ready.
+ */
+async function firstLook(
+  client: Client,
+  kinds: readonly Kind[],
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<(Kind | undefined)[]> {
+  for (let wasReady = false; ; ) {
+    signal.throwIfAborted();
+    const found = await look(client, kinds, logger);
+    if (found && (wasReady || found.every((kind) => kind !== undefined))) return found;
+    wasReady = found !== undefined && (await isReady(client, logger));
+    if (!wasReady) await sleep(FIRST_LOOK_MS, signal);
+  }
+}
+
+/** Also true of a server that does not tell us. */
+async function isReady(client: Client, logger: Logger): Promise<boolean> {
+  try {
+    await client.request('GET', '/readyz').then((answer) => answer.text());
+    return true;
+  } catch (cause) {
+    const { code, message } = MeshError.from(cause);
+    if (UNTOLD.has(code)) return true;
+    logger.warn({ error: message }, 'API server is not ready');
+    return false;
+  }
+}
+
+/** The path is not there, or not for us. */
+const UNTOLD: ReadonlySet<MeshError['code']> = new Set(['NOT_FOUND', 'PERMISSION_DENIED', 'UNAUTHENTICATED']);
 
 async function lookOn(
   client: Client,
