@@ -2,7 +2,7 @@
 import { type KubeObject, MeshError, type Pod, SERVERS } from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { type GlobalOptions, withClient } from '../globals.ts';
-import { belongsTo, isAlive, listPods } from '../mesh/mesh-pods.ts';
+import { belongsTo, isAlive, isMeshed, listPods } from '../mesh/mesh-pods.ts';
 import { namedObjects } from '../mesh/named-objects.ts';
 import { outputFormat } from '../output/documents.ts';
 import { renderTable } from '../output/table.ts';
@@ -10,6 +10,8 @@ import { authorizationRows } from './authorization-rows.ts';
 import { readClusterView } from './cluster-view.ts';
 import { PROXY_PORTS } from './seen-traffic.ts';
 
+/** Names that one line shows. */
+const NAMES_TOLD_MAX = 5;
 const COLUMNS = ['ROUTE', 'SERVER', 'AUTHORIZATION_POLICY', 'SERVER_AUTHORIZATION'];
 
 export async function authz(words: string[], globals: GlobalOptions, options: { output?: string }): Promise<void> {
@@ -24,7 +26,8 @@ export async function authz(words: string[], globals: GlobalOptions, options: { 
       const declared = new Set(containerPorts.map(({ port }) => port).filter((port) => !PROXY_PORTS.has(port)));
       return { namespace: ns, name, declared, ports: new Set([...declared, ...(numbers.get(ns) ?? [])]) };
     });
-    return authorizationRows(view.inbound, withPorts);
+    const found = authorizationRows(view.inbound, withPorts);
+    return { ...found, notes: [...unmeshed(pods), ...found.notes] };
   });
   for (const note of notes) process.stderr.write(`‼ ${note}\n`);
   if (format === 'json') {
@@ -56,6 +59,14 @@ async function podsOf(client: Client, words: readonly string[], namespace: strin
     throw new MeshError('NOT_FOUND', `${words.join(' ')} in namespace ${namespace}: no pods, so nobody to authorize`);
   }
   return found;
+}
+
+function unmeshed(pods: readonly Pod[]): string[] {
+  const names = pods.filter((pod) => !isMeshed(pod)).map(({ metadata }) => metadata.name);
+  if (names.length === 0) return [];
+  const told = names.slice(0, NAMES_TOLD_MAX).join(', ');
+  const more = names.length > NAMES_TOLD_MAX ? ` and ${names.length - NAMES_TOLD_MAX} more` : '';
+  return [`without a proxy, so that everybody is let in: ${told}${more}`];
 }
 
 /** Ports that Servers give by number, by namespace: containers need not declare them. */

@@ -84,6 +84,7 @@ export async function compareWithCluster(
     const kind = triedKind(object);
     const name = `${object.kind} ${object.metadata.namespace}/${object.metadata.name}`;
     if (!kind) notes.push(`not tried: ${name} decides on no caller`);
+    else if (type === 'set') notes.push(...warningsOf(object).map((warning) => `${name}: ${warning}`));
     const present = kind && (await existing(client, kind, object));
     if (kind && !present && type === 'delete') notes.push(`${name} is not in the cluster`);
     const { creationTimestamp: _, ...metadata } = object.metadata;
@@ -92,6 +93,9 @@ export async function compareWithCluster(
   });
   return { aged: await Promise.all(aged), notes };
 }
+
+const warningsOf = (object: KubeObject) =>
+  checkPolicy(groupOf(object.apiVersion ?? ''), object.kind ?? '', object).warnings;
 
 async function existing(
   client: Pick<Client, 'get'>,

@@ -169,6 +169,12 @@ test('what is changed keeps its age, and what is not there is said', async () =>
   ]);
 });
 
+test('says what admission would warn of', async () => {
+  const get = async () => ({ metadata: {} });
+  const { notes } = await compareWithCluster({ get } as never, policies(authorization('{ meshTLS: null }')), 'set');
+  assert.match(notes.join(), /^ServerAuthorization shop\/callers: this ServerAuthorization authorizes nobody/);
+});
+
 test('the table puts what would be refused first, and fits a narrow terminal', () => {
   const text = SERVER + authorization('{ meshTLS: { serviceAccounts: [{ name: bot }] } }');
   const rows = tryPolicies(
