@@ -220,3 +220,38 @@ fn every_family_has_the_labels_that_linkerds_has() {
         }
     });
 }
+
+#[test]
+fn names_that_clients_choose_are_labels_only_where_that_is_asked_for() {
+    isolated!(|| async {
+        let mut network = Network::new();
+        let control = ControlPlane::start().await;
+        let (client, server) = (network.add_pod().await, network.add_pod().await);
+        server.start(applications).await;
+        let (to, path) = ("10.96.0.1:80".parse().unwrap(), "web.test.svc.cluster.local:80");
+        control.set_policy(to, Ok(policy::balanced(path)));
+        let hint = dst::protocol_hint::Protocol::H2(dst::protocol_hint::H2 {});
+        control.set_endpoints(path, vec![meshed_endpoint(SocketAddr::new(server.v4.into(), HTTP1), Some(hint), false)]);
+        let outbound = Proxy::start(&client, &control, BOT, &[("OUTBOUND_METRICS_HOSTNAME_LABELS", "true")]).await;
+        let inbound = Proxy::start(&server, &control, WEB, &[("INBOUND_METRICS_AUTHORITY_LABELS", "unsafe")]).await;
+        for host in ["Web.test:80", "web.test:80", "10.96.0.1"] {
+            exchange(&client, to, format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+        }
+        for (family, label, count) in [
+            ("outbound_http_route_request_statuses_total", "hostname=\"web.test\"", Some(2.0)),
+            ("outbound_http_route_request_duration_seconds_count", "hostname=\"\"", Some(1.0)),
+            ("outbound_http_route_request_statuses_total", "hostname=\"10.96.0.1\"", None),
+        ] {
+            assert_eq!(outbound.metric(family, &[label]).await, count, "{family} {label}");
+        }
+        for (family, authority, count) in [
+            ("request_total", "web.test:80", 1.0),
+            ("response_total", "Web.test:80", 1.0),
+            ("request_total", "10.96.0.1", 1.0),
+        ] {
+            let labels = ["direction=\"inbound\"", &format!("authority=\"{authority}\"")].map(str::to_owned);
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            assert_eq!(inbound.metric(family, &labels).await, Some(count), "{family} {authority}");
+        }
+    });
+}

@@ -41,6 +41,7 @@ pub struct App {
     patience: Patience,
     backoff: Backoff,
     registry: Registry,
+    has_authority_labels: bool,
     classes: Mutex<Vec<Arc<Class>>>,
     limiters: RateLimiters,
     /// The one that this worker used last.
@@ -54,6 +55,7 @@ pub struct Class {
     tls: Tls,
     addr: SocketAddr,
     registry: Registry,
+    has_authority_labels: bool,
     routes: Mutex<HashMap<RouteKey, Arc<RouteCounters>>>,
 }
 
@@ -84,6 +86,7 @@ impl App {
             patience: Patience::new(direction.http_queue.failfast_timeout),
             backoff: direction.connect_backoff,
             registry: context.metrics.clone(),
+            has_authority_labels: context.config.inbound.has_authority_labels,
             classes: Mutex::default(),
             limiters: context.limiters.clone(),
             limiter: Mutex::default(),
@@ -136,6 +139,7 @@ impl App {
             tls: tls.clone(),
             addr: self.addr,
             registry: self.registry.clone(),
+            has_authority_labels: self.has_authority_labels,
             routes: Mutex::default(),
         });
         classes.push(class.clone());
@@ -177,7 +181,8 @@ impl Class {
         let http = self.policy.http()?;
         let of = http.routes.get(route)?;
         let policy = &of.rules.get(rule)?.policy;
-        let counters = metrics::route(&self.registry, self.addr, &self.tls, &self.policy, &of.meta, policy, authz);
+        let Self { registry, addr, tls, policy: server, has_authority_labels, .. } = self;
+        let counters = metrics::route(registry, *addr, tls, server, (&of.meta, policy), authz, *has_authority_labels);
         routes.insert(key, counters.clone());
         Some(counters)
     }

@@ -188,7 +188,8 @@ impl HttpService {
     ) -> Result<Response<Body>, Error> {
         let (worker, is_meshed) = (&self.worker, self.caller.client.id().is_some());
         let profile = worker.profiles.find(&worker.context, &self.profile, &request, is_meshed).await;
-        counters.stats.request();
+        let stats = counters.requests_for(request.uri());
+        stats.request();
         counters.requests.incr();
         if let Some(profile) = &profile {
             profile.stats.request();
@@ -216,7 +217,7 @@ impl HttpService {
                     _ => 502,
                 };
                 let class = classify::Class { is_success: false, grpc_status: None, broken: None };
-                for stats in [Some(&counters.stats), profile.as_ref().map(|p| &p.stats)].into_iter().flatten() {
+                for stats in [Some(&stats), profile.as_ref().map(|p| &p.stats)].into_iter().flatten() {
                     stats.latency(status, started.elapsed());
                     stats.response(status, class);
                 }
@@ -236,7 +237,7 @@ impl HttpService {
         let (route_stats, route) = profile.map_or((None, None), |p| (Some(p.stats), p.route));
         let classifier = Classifier::new(form.is_grpc, status, route.as_deref());
         let mut tracker = Tracker::new(started, status.as_u16(), classifier, code);
-        tracker.stats = Some(counters.stats.clone());
+        tracker.stats = Some(stats);
         tracker.routes = [route_stats, None];
         tracker.streams = [Some(counters.streams.clone()), Some(counters.responses.clone())];
         tracker.upload = upload;

@@ -14,13 +14,14 @@ use crate::{
         error::Error,
         stats::{RequestStats, StreamFamilies, StreamStats},
     },
-    metrics::{Counter, DETECTION, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
+    metrics::{ByName, Counter, DETECTION, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         header::{Session, TransportHeader},
         sensor::{TransportMetrics, target_labels},
     },
 };
+use http::Uri;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 static HTTP_ALLOW: Family = Family::counter(
@@ -104,11 +105,28 @@ static GRPC_STATUSES: Family = Family::counter("inbound_grpc_statuses_total", "C
 pub struct RouteCounters {
     pub allowed: Counter,
     pub requests: Counter,
-    pub stats: Arc<RequestStats>,
+    stats: Arc<RequestStats>,
+    by_authority: Option<(Registry, Labels, ByName<RequestStats>)>,
     /// Of the whole stream.
     pub streams: Arc<StreamStats>,
     /// Of the response alone.
     pub responses: Arc<StreamStats>,
+}
+
+impl RouteCounters {
+    /// What a request is counted in; by its authority, where that is asked for.
+    pub fn requests_for(&self, uri: &Uri) -> Arc<RequestStats> {
+        self.by_name(uri).unwrap_or_else(|| self.stats.clone())
+    }
+
+    fn by_name(&self, uri: &Uri) -> Option<Arc<RequestStats>> {
+        let (registry, labels, by_authority) = self.by_authority.as_ref()?;
+        let authority = uri.authority()?.as_str();
+        by_authority.get(authority, || {
+            let named = Labels::new().with("direction", "inbound").with("authority", authority);
+            RequestStats::new(registry, named.join(labels))
+        })
+    }
 }
 
 /// Connections that clients of a kind make to an address.
@@ -128,9 +146,9 @@ pub fn route(
     addr: SocketAddr,
     tls: &Tls,
     policy: &ServerPolicy,
-    route: &Meta,
-    rule: &HttpPolicy,
+    (route, rule): (&Meta, &HttpPolicy),
     authz: &Authz,
+    has_authority: bool,
 ) -> Arc<RouteCounters> {
     let client = client_labels(Labels::new(), addr, tls, policy).join(&rule.labels).join(&authz.labels);
     let parent = policy.meta.short_labels("parent_").with("parent_port", addr.port());
@@ -152,6 +170,7 @@ pub fn route(
         allowed: registry.counter(&HTTP_ALLOW, client.clone()),
         requests: registry.counter(requests, parent.clone()),
         stats: RequestStats::new(registry, Labels::new().with("direction", "inbound").join(&client)),
+        by_authority: has_authority.then(|| (registry.clone(), client, ByName::default())),
         streams: StreamStats::new(registry, parent.clone(), rule.is_grpc, &whole),
         responses: StreamStats::new(registry, parent, rule.is_grpc, &response),
     })

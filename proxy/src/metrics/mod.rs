@@ -2,6 +2,7 @@
 //! as constants beside the component that counts them; a label set is rendered once, when its handle is made.
 
 mod balancer;
+mod by_name;
 mod encode;
 mod labels;
 pub mod process;
@@ -9,6 +10,7 @@ mod registry;
 
 pub(crate) use balancer::balancer_families;
 pub use balancer::{BalancerFamilies, BalancerStats};
+pub use by_name::ByName;
 pub use encode::Encoder;
 pub use labels::Labels;
 pub use registry::{Counter, Gauge, Histogram, Registry};

@@ -28,6 +28,7 @@ use crate::{
 };
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -52,6 +53,7 @@ pub(super) struct Exchange<'a> {
     pub started: Instant,
     pub policy: &'a HttpPolicy,
     pub rule: &'a HttpRule,
+    stats: Cow<'a, Arc<StreamStats>>,
     pub found: Found,
     /// None when the request has no body.
     pub upload: Option<Arc<Upload>>,
@@ -108,13 +110,15 @@ impl HttpService {
         {
             request.headers_mut().insert(headers::L5D_DST_CANONICAL.clone(), logical);
         }
-        let upload = Upload::of(request.body_mut(), &rule.stats, rule.watches_progress());
+        let stats = rule.stats.of(request.uri());
+        let upload = Upload::of(request.body_mut(), &stats, rule.watches_progress());
         let exchange = Exchange {
             asked,
             is_grpc,
             started,
             policy,
             rule,
+            stats,
             found,
             upload,
             client: self.client,
@@ -195,7 +199,7 @@ impl<'a> Exchange<'a> {
 
     /// Counts a stream that ends without a response.
     pub(super) fn count_failed_stream(&self, error: &Error) {
-        self.count_error(&self.rule.stats, error);
+        self.count_error(&self.stats, error);
         if let Some(profile) = &self.rule.profile {
             self.count_answer(&profile.effective, error, self.started);
         }
@@ -399,7 +403,7 @@ impl<'a> Exchange<'a> {
         if let Some(profile) = &self.rule.profile {
             tracker.routes = [Some(profile.effective.clone()), Some(profile.actual.clone())];
         }
-        tracker.streams = [Some(self.rule.stats.clone()), Some(backend.stats.clone())];
+        tracker.streams = [Some(Arc::clone(&self.stats)), Some(backend.stats.clone())];
         tracker.upload = self.upload.clone();
         tracker.pending = Some(pending);
         tracker.lease = lease;

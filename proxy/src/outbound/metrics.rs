@@ -3,15 +3,25 @@
 use super::context::Context;
 use crate::{
     control::model::{Endpoint, Meta, endpoint::ZoneLocality, outbound::Protocol},
-    http::{error::Error, stats::StreamFamilies},
-    metrics::{DETECTION, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
+    http::{
+        error::Error,
+        stats::{StreamFamilies, StreamStats},
+    },
+    metrics::{ByName, DETECTION, DURATION_COARSE, DURATION_FINE, FRAME_BYTES, Family, Labels, Registry},
     transport::{
         detect::{Detected, HttpVersion},
         failure,
         sensor::{Transfer, TransportMetrics, target_labels},
     },
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use http::Uri;
+use std::{
+    borrow::Cow,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 static TRANSFER_COST: Family = Family::counter(
     "outbound_tcp_transfer_cost_bytes_total",
@@ -142,8 +152,36 @@ pub fn endpoint_labels(context: &Context, endpoint: &Endpoint, authority: Option
     labels.join(&endpoint.labels)
 }
 
-pub fn route_histogram_labels(parent: &Meta, route: &Meta) -> Labels {
-    parent.parent_labels().join(&route.route_labels()).with("hostname", "")
+/// What the streams of a rule are counted in; by the host that they are for, where that is asked for.
+pub struct RuleStats {
+    all: Arc<StreamStats>,
+    by_host: Option<(Registry, Labels, ByName<StreamStats>)>,
+    is_grpc: bool,
+}
+
+impl RuleStats {
+    pub fn new(context: &Context, parent: &Meta, route: &Meta, is_grpc: bool) -> Self {
+        let (registry, labels) = (&context.metrics, parent.parent_labels().join(&route.route_labels()));
+        let all =
+            StreamStats::new(registry, labels.clone().with("hostname", ""), is_grpc, &route_families(is_grpc).stream);
+        let has_hosts = context.config.outbound.has_hostname_labels;
+        Self { all, by_host: has_hosts.then(|| (registry.clone(), labels, ByName::default())), is_grpc }
+    }
+
+    pub fn of(&self, uri: &Uri) -> Cow<'_, Arc<StreamStats>> {
+        self.of_host(uri).map_or(Cow::Borrowed(&self.all), Cow::Owned)
+    }
+
+    /// None of an address, which is no name.
+    fn of_host(&self, uri: &Uri) -> Option<Arc<StreamStats>> {
+        let (registry, labels, by_host) = self.by_host.as_ref()?;
+        let host = uri.host().filter(|host| host.parse::<IpAddr>().is_err() && !host.starts_with('['))?;
+        let host = host.to_ascii_lowercase();
+        by_host.get(&host, || {
+            let labels = labels.clone().with("hostname", &host);
+            StreamStats::new(registry, labels, self.is_grpc, &route_families(self.is_grpc).stream)
+        })
+    }
 }
 
 /// The connections of one route. Connections are few beside requests: their handles are looked up when they are counted.

@@ -4,7 +4,7 @@
 use super::{
     backend::{BackendRef, BalancerKind},
     endpoint::{HttpEndpoint, TcpEndpoint},
-    metrics::{self, route_families},
+    metrics::{RuleStats, route_families},
     metrics_profile::ProfileStats,
     mirror::Mirror,
     plan::Plan,
@@ -50,7 +50,7 @@ pub struct HttpRoutes {
 
 pub struct HttpRule {
     pub backends: Choice<HttpBackend>,
-    pub stats: Arc<StreamStats>,
+    pub stats: RuleStats,
     /// Where the rule is one of a ServiceProfile.
     pub profile: Option<ProfileStats>,
     /// What only some rules ask for.
@@ -176,7 +176,6 @@ impl HttpRule {
     ) -> Self {
         let registry = &worker.context.metrics;
         let families = route_families(policy.is_grpc);
-        let stats = |labels, families| StreamStats::new(registry, labels, policy.is_grpc, families);
         let backends = Choice::new(&policy.distribution, |backend| {
             let labels =
                 parent.parent_labels().join(&route.route_labels()).join(&backend.backend.meta.backend_labels());
@@ -187,13 +186,13 @@ impl HttpRule {
                 hash: backend.backend.hash().cloned(),
                 filters: backend.filters.clone(),
                 requests: registry.counter(families.backend_requests, labels.clone()),
-                stats: stats(labels, &families.backend_response),
+                stats: StreamStats::new(registry, labels, policy.is_grpc, &families.backend_response),
             }
         });
-        let labels = metrics::route_histogram_labels(parent, route);
+        let stats = RuleStats::new(&worker.context, parent, route, policy.is_grpc);
         let has_mirrors = backends.iter().any(|backend| !backend.mirrors.is_empty());
         let plan = Plan::new(worker, parent, route, policy, logical, has_mirrors);
-        Self { backends, stats: stats(labels, &families.stream), profile: None, plan }
+        Self { backends, stats, profile: None, plan }
     }
 
     pub fn watches_progress(&self) -> bool {
