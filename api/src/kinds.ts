@@ -140,4 +140,5 @@ export const HTTP_ROUTES = namespaced('gateway.networking.k8s.io/v1', 'HTTPRoute
 export const GRPC_ROUTES = namespaced('gateway.networking.k8s.io/v1', 'GRPCRoute', 'grpcroutes');
 export const TLS_ROUTES = namespaced('gateway.networking.k8s.io/v1alpha2', 'TLSRoute', 'tlsroutes');
 export const TCP_ROUTES = namespaced('gateway.networking.k8s.io/v1alpha2', 'TCPRoute', 'tcproutes');
+export const MESHES = clusterWide('gateway.networking.x-k8s.io/v1alpha1', 'XMesh', 'xmeshes');
 export const REFERENCE_GRANTS = namespaced('gateway.networking.k8s.io/v1beta1', 'ReferenceGrant', 'referencegrants');

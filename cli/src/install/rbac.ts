@@ -46,6 +46,8 @@ export function rbacObjects(namespace: string, labels: Record<string, string>): 
         // Those of workloads outside the cluster are ours to write.
         rule(['discovery.k8s.io'], ['endpointslices'], [...READ, 'create', 'update', 'delete']),
         rule(['linkerd.io'], ['serviceprofiles'], READ),
+        rule(['gateway.networking.x-k8s.io'], ['xmeshes'], READ),
+        rule(['gateway.networking.x-k8s.io'], statusOf(['xmeshes']), WRITE_STATUS),
         rule(['workload.linkerd.io'], ['externalworkloads'], READ),
       ],
     ],

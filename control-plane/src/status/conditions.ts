@@ -24,6 +24,7 @@ export const unsupportedValue = condition('Accepted', 'False', 'UnsupportedValue
 export const noMatchingTarget = condition('Accepted', 'False', 'NoMatchingTarget');
 export const rateLimitAlreadyExists = condition('Accepted', 'False', 'RateLimitReasonAlreadyExists');
 export const egressNetworkOverlap = condition('Accepted', 'False', 'EgressReasonNetworkOverlap');
+export const invalidParameters = condition('Accepted', 'False', 'InvalidParameters');
 export const resolvedRefs = condition('ResolvedRefs', 'True', 'ResolvedRefs');
 export const backendNotFound = condition('ResolvedRefs', 'False', 'BackendNotFound');
 export const invalidKind = condition('ResolvedRefs', 'False', 'InvalidKind');

@@ -22,6 +22,7 @@ import {
   GRPC_ROUTES,
   HTTP_ROUTE_GROUPS,
   HTTP_ROUTES,
+  MESHES,
   REFERENCE_GRANTS,
   SMI_TCP_ROUTES,
   TCP_ROUTES,
@@ -66,6 +67,7 @@ const WATCHED: readonly { kind: Kind; parse?: (object: KubeObject) => unknown; i
   { kind: TLS_ROUTES, parse: parseTlsRoute },
   { kind: TCP_ROUTES, parse: parseTcpRoute },
   { kind: REFERENCE_GRANTS },
+  { kind: MESHES },
 ];
 
 /** Kinds without a status: their problems are told by Events. */

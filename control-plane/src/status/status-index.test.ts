@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { KubeObject } from '@tulle/api';
 import { parseNetwork } from '@tulle/api/ip-address.ts';
 import fc from 'fast-check';
+import type { WrittenCondition } from './conditions.ts';
 import { CONTROLLER_NAME, type ParentStatus } from './route-status.ts';
 import { StatusIndex } from './status-index.ts';
 
@@ -351,6 +352,40 @@ test('keeps what other controllers wrote, and takes out parents that are gone', 
   const kept = {
     parentRef: { ...toService('web'), namespace: 'app' },
     controllerName: CONTROLLER_NAME,
+test('tells of the mesh in the XMesh that names it, and leaves those of others alone', () => {
+  const mesh = (name: string, spec: object): KubeObject => ({
+    ...object('gateway.networking.x-k8s.io/v1alpha1', 'XMesh', name, { controllerName: CONTROLLER_NAME, ...spec }),
+    metadata: { name, generation: 2 },
+    status: { conditions: [{ type: 'Accepted', status: 'Unknown', reason: 'Pending' }] },
+  });
+  const ours = mesh('tulle', {});
+  const key = 'gateway.networking.x-k8s.io/XMesh//tulle';
+  const index = indexOf([ours, mesh('other', { controllerName: 'example.com/mesh' })]);
+  assert.deepEqual(index.keys(), [key]);
+  const { status } = index.wanted(key, NOW)!;
+  const [condition] = status.conditions as WrittenCondition[];
+  assert.deepEqual(condition, {
+    type: 'Accepted',
+    status: 'True',
+    reason: 'Accepted',
+    message: '',
+    lastTransitionTime: NOW,
+    observedGeneration: 2,
+  });
+  const names = (status.supportedFeatures as { name: string }[]).map(({ name }) => name);
+  assert.deepEqual(names, [...names].sort(), 'as the API asks');
+  assert.ok(names.includes('MeshClusterIPMatching'));
+  const withParameters = mesh('tulle', { parametersRef: { group: '', kind: 'ConfigMap', name: 'x' } });
+  assert.deepEqual([...index.apply('set', withParameters)], [key]);
+  const [refused] = index.wanted(key, NOW)!.status.conditions as WrittenCondition[];
+  assert.match(
+    `${refused!.status} ${refused!.reason} ${refused!.message}`,
+    /^False InvalidParameters spec\.parametersRef/,
+  );
+  index.apply('set', mesh('tulle', { controllerName: 'example.com/mesh' }));
+  assert.deepEqual(index.keys(), []);
+});
+
     conditions: [before, { ...before, type: 'ResolvedRefs', status: 'False' }],
   };
   const subject = route('r', [toService('web'), { name: 'gateway' }, toService('web'), toServer('s')], [], {

@@ -16,6 +16,7 @@ import {
   unsupportedValue,
   written,
 } from './conditions.ts';
+import { isOurMesh, meshStatus } from './mesh.ts';
 import { type BackendRef, needsGrant, type ParentRef, type Route, readRoute, statusKey } from './route.ts';
 import { isOurs, parentConditions, type RouteSurroundings, routeParents } from './route-status.ts';
 
@@ -50,6 +51,7 @@ export class StatusIndex implements RouteSurroundings {
   readonly #routes = new Map<string, Route>();
   readonly #rateLimits = new Map<string, RateLimit>();
   /** By the namespace that they open. */
+  readonly #meshes = new Map<string, KubeObject>();
   readonly #grants = new Map<string, Map<string, KubeObject>>();
   #hasGrants = false;
 
@@ -86,6 +88,9 @@ export class StatusIndex implements RouteSurroundings {
         this.#replaceRateLimit(statusKey(object), isSet ? object : undefined, touched);
         break;
       default:
+      case 'XMesh':
+        this.#replaceMesh(statusKey(object), isSet && isOurMesh(object) ? object : undefined, touched);
+        break;
         this.#replaceRoute(statusKey(object), isSet ? object : undefined, touched);
     }
     return touched;
@@ -102,7 +107,7 @@ export class StatusIndex implements RouteSurroundings {
   /** Of every object with a status. */
   keys(): string[] {
     const networks = [...this.#egressNetworks.values()].map(({ object }) => statusKey(object));
-    return [...this.#routes.keys(), ...this.#rateLimits.keys(), ...networks];
+    return [...this.#routes.keys(), ...this.#rateLimits.keys(), ...this.#meshes.keys(), ...networks];
   }
 
   /** Undefined where there is no such object. `now` in RFC 3339. */
@@ -117,6 +122,11 @@ export class StatusIndex implements RouteSurroundings {
       return { object, status: { ...this.#conditions(object, this.#rateLimit(rateLimit), now), targetRef } };
     }
     const egressNetwork = this.#egressNetworks.get(key.split('/').slice(2).join('/'));
+    const mesh = this.#meshes.get(key);
+    if (mesh) {
+      const { condition, supportedFeatures } = meshStatus(mesh);
+      return { object: mesh, status: { ...this.#conditions(mesh, condition, now), supportedFeatures } };
+    }
     if (!egressNetwork || statusKey(egressNetwork.object) !== key) return undefined;
     const { object, condition } = egressNetwork;
     return { object, status: this.#conditions(object, condition, now) };
@@ -182,6 +192,7 @@ export class StatusIndex implements RouteSurroundings {
       routes: this.#routes.size,
       rateLimits: this.#rateLimits.size,
       grants: this.#grants.size,
+      meshes: this.#meshes.size,
       routesByParent: this.#routesByParent.size,
       routesByBackend: this.#routesByBackend.size,
       routesByBackendNamespace: this.#routesByBackendNamespace.size,
@@ -220,6 +231,12 @@ export class StatusIndex implements RouteSurroundings {
   }
 
   #replaceRateLimit(key: string, object: KubeObject | undefined, touched: Set<string>): void {
+  #replaceMesh(key: string, object: KubeObject | undefined, touched: Set<string>): void {
+    if (object) this.#meshes.set(key, object);
+    else this.#meshes.delete(key);
+    if (object) touched.add(key);
+  }
+
     const old = this.#rateLimits.get(key);
     if (old) {
       this.#rateLimits.delete(key);
