@@ -18,7 +18,8 @@ export const CONTROLLER_NAME = 'linkerd.io/policy-controller';
 
 /** The part of the cluster that a route's status looks at. */
 export interface RouteSurroundings {
-  hasServer(key: string): boolean;
+  /** Its `proxyProtocol`; undefined where there is no such Server. */
+  serverProtocol(key: string): string | undefined;
   /** Whether it has an address of its own; undefined where there is no such Service. */
   serviceHasClusterIp(key: string): boolean | undefined;
   /** Undefined where there is no such EgressNetwork. */
@@ -99,9 +100,17 @@ function serverParent(route: Route, parent: ParentRef, around: RouteSurroundings
   if (parent.namespace !== route.namespace) return noMatchingParent('a Server must be in the namespace of its route');
   const part = (['port', 'sectionName'] as const).find((field) => parent[field] !== undefined);
   if (part) return noMatchingParent(`a Server is a parent as a whole: found ${part} ${parent[part]}, allowed is none`);
-  if (!around.hasServer(keyOf(parent))) return noMatchingParent();
-  return route.problem === undefined ? accepted() : unsupportedValue(route.problem);
+  const protocol = around.serverProtocol(keyOf(parent));
+  if (protocol === undefined) return noMatchingParent();
+  if (route.problem !== undefined) return unsupportedValue(route.problem);
+  const routed = ROUTED[protocol] ?? 'HTTPRoute';
+  if (routed === route.kind) return accepted();
+  const what = routed === 'none' ? 'no routes' : `${routed} alone`;
+  return accepted(`without effect: a Server with proxyProtocol ${protocol} has ${what}`);
 }
+
+/** The kind of route that a Server of a protocol asks; HTTPRoute where it is not here. */
+const ROUTED: Readonly<Record<string, string>> = { gRPC: 'GRPCRoute', opaque: 'none', TLS: 'none' };
 
 function outboundParent(route: Route, parent: ParentRef, around: RouteSurroundings): Condition {
   const isService = parent.kind === 'Service';

@@ -27,7 +27,8 @@ function object(apiVersion: string, kind: string, name: string, spec: object, me
 
 const service = (name: string, spec: object = { clusterIP: '10.0.0.1' }, meta?: Meta) =>
   object('v1', 'Service', name, spec, meta);
-const server = (name: string) => object(`${POLICY}/v1beta3`, 'Server', name, { port: 80 });
+const server = (name: string, proxyProtocol?: string) =>
+  object(`${POLICY}/v1beta3`, 'Server', name, { port: 80, proxyProtocol });
 const egress = (name: string, networks?: object[], meta?: Meta) =>
   object(
     `${POLICY}/v1alpha1`,
@@ -103,6 +104,27 @@ const rows: [name: string, subject: KubeObject, around: KubeObject[], want: stri
     route('r', [toServer('web-http', { namespace: 'other' })]),
     [server('web-http')],
     ['Accepted=False NoMatchingParent: a Server must be in the namespace of its route'],
+  ],
+  [
+    'a GRPCRoute of a Server of gRPC',
+    route('r', [toServer('g')], [], { kind: 'GRPCRoute' }),
+    [server('g', 'gRPC')],
+    [OK],
+  ],
+  [
+    'a GRPCRoute of a Server that detects its protocol',
+    route('r', [toServer('web-http')], [], { kind: 'GRPCRoute' }),
+    [server('web-http')],
+    ['Accepted=True Accepted: without effect: a Server with proxyProtocol unknown has HTTPRoute alone'],
+  ],
+  [
+    'a Server of gRPC, and one of TLS',
+    route('r', [toServer('g'), toServer('t')]),
+    [server('g', 'gRPC'), server('t', 'TLS')],
+    [
+      'Accepted=True Accepted: without effect: a Server with proxyProtocol gRPC has GRPCRoute alone',
+      'Accepted=True Accepted: without effect: a Server with proxyProtocol TLS has no routes',
+    ],
   ],
   [
     'a port of a Server',
@@ -256,6 +278,12 @@ const rows: [name: string, subject: KubeObject, around: KubeObject[], want: stri
     [OK, RESOLVED],
   ],
   ['a rate limit', rateLimit('a', 1), [server('web-http')], [OK]],
+  [
+    'a rate limit of gRPC',
+    rateLimit('a', 1),
+    [server('web-http', 'gRPC')],
+    ['Accepted=True Accepted: without effect: a Server with proxyProtocol gRPC has no limits'],
+  ],
   ['a rate limit without its Server', rateLimit('a', 1), [], ['Accepted=False NoMatchingTarget']],
   [
     'a second rate limit',
@@ -330,28 +358,6 @@ test('asks for a grant of a backend elsewhere once the cluster serves ReferenceG
   assert.match(conditions(index, elsewhere)[1]!, /RefNotPermitted/);
 });
 
-test('a consumer route needs no grant to send requests to its parent', () => {
-  const parent = toService('db', { namespace: 'data' });
-  const db = service('db', { clusterIP: '10.0.0.2' }, { namespace: 'data' });
-  const consumer = route('r', [parent], [backend('db', { namespace: 'data' })]);
-  const index = indexOf([db, consumer]);
-  index.setHasGrants(true);
-  assert.deepEqual(conditions(index, consumer), [OK, RESOLVED]);
-});
-
-test('keeps what other controllers wrote, and takes out parents that are gone', () => {
-  const other = { parentRef: { name: 'gateway' }, controllerName: 'example.com/gateway', conditions: [{ type: 'X' }] };
-  const gone = { parentRef: toService('old'), controllerName: CONTROLLER_NAME, conditions: [] };
-  const before = {
-    type: 'Accepted',
-    status: 'True',
-    reason: 'Old',
-    message: '',
-    lastTransitionTime: '2020-01-01T00:00:00Z',
-  };
-  const kept = {
-    parentRef: { ...toService('web'), namespace: 'app' },
-    controllerName: CONTROLLER_NAME,
 test('tells of the mesh in the XMesh that names it, and leaves those of others alone', () => {
   const mesh = (name: string, spec: object): KubeObject => ({
     ...object('gateway.networking.x-k8s.io/v1alpha1', 'XMesh', name, { controllerName: CONTROLLER_NAME, ...spec }),
@@ -386,6 +392,28 @@ test('tells of the mesh in the XMesh that names it, and leaves those of others a
   assert.deepEqual(index.keys(), []);
 });
 
+test('a consumer route needs no grant to send requests to its parent', () => {
+  const parent = toService('db', { namespace: 'data' });
+  const db = service('db', { clusterIP: '10.0.0.2' }, { namespace: 'data' });
+  const consumer = route('r', [parent], [backend('db', { namespace: 'data' })]);
+  const index = indexOf([db, consumer]);
+  index.setHasGrants(true);
+  assert.deepEqual(conditions(index, consumer), [OK, RESOLVED]);
+});
+
+test('keeps what other controllers wrote, and takes out parents that are gone', () => {
+  const other = { parentRef: { name: 'gateway' }, controllerName: 'example.com/gateway', conditions: [{ type: 'X' }] };
+  const gone = { parentRef: toService('old'), controllerName: CONTROLLER_NAME, conditions: [] };
+  const before = {
+    type: 'Accepted',
+    status: 'True',
+    reason: 'Old',
+    message: '',
+    lastTransitionTime: '2020-01-01T00:00:00Z',
+  };
+  const kept = {
+    parentRef: { ...toService('web'), namespace: 'app' },
+    controllerName: CONTROLLER_NAME,
     conditions: [before, { ...before, type: 'ResolvedRefs', status: 'False' }],
   };
   const subject = route('r', [toService('web'), { name: 'gateway' }, toService('web'), toServer('s')], [], {

@@ -45,13 +45,14 @@ interface RateLimit {
 
 export class StatusIndex implements RouteSurroundings {
   readonly #options: StatusIndexOptions;
-  readonly #servers = new Set<string>();
+  /** Protocols, by key. */
+  readonly #servers = new Map<string, string>();
   readonly #services = new Map<string, boolean>();
   readonly #egressNetworks = new Map<string, { object: KubeObject; condition: Condition }>();
   readonly #routes = new Map<string, Route>();
   readonly #rateLimits = new Map<string, RateLimit>();
-  /** By the namespace that they open. */
   readonly #meshes = new Map<string, KubeObject>();
+  /** By the namespace that they open. */
   readonly #grants = new Map<string, Map<string, KubeObject>>();
   #hasGrants = false;
 
@@ -75,7 +76,7 @@ export class StatusIndex implements RouteSurroundings {
         this.#replaceService(key, isSet ? hasClusterIp(object) : undefined, touched);
         break;
       case 'Server':
-        this.#replaceServer(key, isSet, touched);
+        this.#replaceServer(key, isSet ? text(object.spec?.proxyProtocol) || 'unknown' : undefined, touched);
         break;
       case 'EgressNetwork':
         this.#replaceEgressNetwork(key, isSet ? object : undefined, touched);
@@ -87,10 +88,10 @@ export class StatusIndex implements RouteSurroundings {
       case 'HTTPLocalRateLimitPolicy':
         this.#replaceRateLimit(statusKey(object), isSet ? object : undefined, touched);
         break;
-      default:
       case 'XMesh':
         this.#replaceMesh(statusKey(object), isSet && isOurMesh(object) ? object : undefined, touched);
         break;
+      default:
         this.#replaceRoute(statusKey(object), isSet ? object : undefined, touched);
     }
     return touched;
@@ -121,12 +122,12 @@ export class StatusIndex implements RouteSurroundings {
       const targetRef = { ...(group === undefined ? {} : { group }), kind: text(kind), name: text(name) };
       return { object, status: { ...this.#conditions(object, this.#rateLimit(rateLimit), now), targetRef } };
     }
-    const egressNetwork = this.#egressNetworks.get(key.split('/').slice(2).join('/'));
     const mesh = this.#meshes.get(key);
     if (mesh) {
       const { condition, supportedFeatures } = meshStatus(mesh);
       return { object: mesh, status: { ...this.#conditions(mesh, condition, now), supportedFeatures } };
     }
+    const egressNetwork = this.#egressNetworks.get(key.split('/').slice(2).join('/'));
     if (!egressNetwork || statusKey(egressNetwork.object) !== key) return undefined;
     const { object, condition } = egressNetwork;
     return { object, status: this.#conditions(object, condition, now) };
@@ -151,8 +152,8 @@ export class StatusIndex implements RouteSurroundings {
     }));
   }
 
-  hasServer(key: string): boolean {
-    return this.#servers.has(key);
+  serverProtocol(key: string): string | undefined {
+    return this.#servers.get(key);
   }
 
   serviceHasClusterIp(key: string): boolean | undefined {
@@ -191,8 +192,8 @@ export class StatusIndex implements RouteSurroundings {
       egressNetworks: this.#egressNetworks.size,
       routes: this.#routes.size,
       rateLimits: this.#rateLimits.size,
-      grants: this.#grants.size,
       meshes: this.#meshes.size,
+      grants: this.#grants.size,
       routesByParent: this.#routesByParent.size,
       routesByBackend: this.#routesByBackend.size,
       routesByBackendNamespace: this.#routesByBackendNamespace.size,
@@ -207,10 +208,10 @@ export class StatusIndex implements RouteSurroundings {
     this.#touchRoutes(`Service/${key}`, touched);
   }
 
-  #replaceServer(key: string, isSet: boolean, touched: Set<string>): void {
-    if (this.#servers.has(key) === isSet) return;
-    if (isSet) this.#servers.add(key);
-    else this.#servers.delete(key);
+  #replaceServer(key: string, protocol: string | undefined, touched: Set<string>): void {
+    if (this.#servers.get(key) === protocol) return;
+    if (protocol === undefined) this.#servers.delete(key);
+    else this.#servers.set(key, protocol);
     this.#touchRoutes(`Server/${key}`, touched);
     for (const rateLimit of this.#rateLimitsByServer.get(key)) touched.add(rateLimit);
   }
@@ -230,13 +231,13 @@ export class StatusIndex implements RouteSurroundings {
     for (const route of this.#routesByBackendNamespace.get(namespace)) touched.add(route);
   }
 
-  #replaceRateLimit(key: string, object: KubeObject | undefined, touched: Set<string>): void {
   #replaceMesh(key: string, object: KubeObject | undefined, touched: Set<string>): void {
     if (object) this.#meshes.set(key, object);
     else this.#meshes.delete(key);
     if (object) touched.add(key);
   }
 
+  #replaceRateLimit(key: string, object: KubeObject | undefined, touched: Set<string>): void {
     const old = this.#rateLimits.get(key);
     if (old) {
       this.#rateLimits.delete(key);
@@ -306,12 +307,16 @@ export class StatusIndex implements RouteSurroundings {
 
   #rateLimit(rateLimit: RateLimit): Condition {
     const { isServer, serverKey } = rateLimit;
-    if (!isServer || !this.#servers.has(serverKey)) return noMatchingTarget();
+    const protocol = this.#servers.get(serverKey);
+    if (!isServer || protocol === undefined) return noMatchingTarget();
     const older = [...this.#rateLimitsByServer.get(serverKey)]
       .map((key) => this.#rateLimits.get(key)!)
       .filter((other) => other.isServer && other.key !== rateLimit.key && isBefore(other, rateLimit));
     if (older.length) return rateLimitAlreadyExists();
-    return rateLimit.problem === undefined ? accepted() : unsupportedValue(rateLimit.problem);
+    if (rateLimit.problem !== undefined) return unsupportedValue(rateLimit.problem);
+    return accepted(
+      UNLIMITED.has(protocol) ? `without effect: a Server with proxyProtocol ${protocol} has no limits` : '',
+    );
   }
 
   #egressNetwork(object: KubeObject): Condition {
@@ -327,6 +332,9 @@ export class StatusIndex implements RouteSurroundings {
 function isBefore(a: RateLimit, b: RateLimit): boolean {
   return a.createdAt === b.createdAt ? a.key < b.key : a.createdAt < b.createdAt;
 }
+
+/** Protocols whose requests the proxy API has no limits for. */
+const UNLIMITED = new Set(['gRPC', 'opaque', 'TLS']);
 
 const ROUTE_KINDS = new Set(['HTTPRoute', 'GRPCRoute', 'TLSRoute', 'TCPRoute']);
 
