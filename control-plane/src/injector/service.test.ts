@@ -51,7 +51,9 @@ const client = {
     if (!found) throw new MeshError('NOT_FOUND', `${kind.plural} "${name}" not found`);
     return found;
   },
-  list: async (kind: Kind) => ({ items: objects.get(kind) ?? [], resourceVersion: '1' }),
+  pages: async function* (kind: Kind) {
+    yield { items: objects.get(kind) ?? [], resourceVersion: '1' };
+  },
   watch: async function* (_kind: Kind, _options: object, signal: AbortSignal) {
     await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
     yield* [];
