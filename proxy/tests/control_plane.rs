@@ -165,7 +165,7 @@ fn certificates_are_renewed_under_connections_that_stay() {
             all_renewed.send(()).unwrap();
         };
         let (count, ()) = tokio::join!(requests, renewals);
-        assert!(count > 10, "{count}");
+        assert!(count > 1, "{count}");
     });
 }
 

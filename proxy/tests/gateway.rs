@@ -8,6 +8,7 @@ use crate::{
         authority::TRANSPORT_ALPN,
         inbound::{connect_as, detect, everybody, only, server, talk},
         policy::balanced,
+        proxy::Proxy,
     },
 };
 use linkerd2_proxy_api::{destination as dst, net};
@@ -20,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 const GATEWAY: &str = "web.test.svc.cluster.local";
 const SUFFIX: (&str, &str) = ("INBOUND_GATEWAY_SUFFIXES", "svc.cluster.local.");
 const DIRECT: u16 = 4143;
+const PORT: &str = "target_port=\"4143\"";
 const ASK: &str = "GET /x HTTP/1.1\r\nHost: web-remote.test\r\nL5d-Dst-Canonical: x\r\nConnection: close\r\n\r\n";
 
 #[derive(Clone, Copy)]
@@ -212,5 +214,32 @@ fn a_session_protocol_says_what_to_expect_without_detection() {
         // And nothing leads back to the proxy itself.
         let stream = direct(&guarded, BOT, &header(DIRECT, "", Session::None)).await;
         assert_eq!(talk(stream, "").await, "");
+    });
+}
+
+/// What a gateway forwards is under the policy of its own port for as long as it goes on.
+#[test]
+fn what_a_gateway_forwards_ends_when_its_policy_refuses_it() {
+    isolated!(|| async {
+        let mut guarded = gateway().await;
+        let head = "GET /x HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let mut pipe = direct(&guarded, BOT, &header(HTTP1, GATEWAY, Session::Http1)).await;
+        pipe.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(pipe.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+        // The application waits for the rest of this one.
+        let mut waiting = direct(&guarded, BOT, &header(HTTP1, GATEWAY, Session::Http1)).await;
+        waiting.write_all(b"POST /x HTTP/1.1\r\nHost: web\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
+        waiting.flush().await.unwrap();
+        let allowed = async |p: &Proxy| p.metric("inbound_http_authz_allow_total", &[PORT]).await == Some(2.0);
+        guarded.proxy.wait_for("both", allowed).await;
+        guarded.control.set_inbound(DIRECT, Ok(server(detect(), vec![only(WEB)])));
+        assert_eq!(pipe.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        assert!(talk(waiting, "").await.starts_with("HTTP/1.1 403 "));
+        let ended = async |p: &Proxy| p.metric("inbound_http_authz_terminate_total", &[PORT]).await == Some(2.0);
+        guarded.proxy.wait_for("the count", ended).await;
     });
 }
