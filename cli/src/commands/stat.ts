@@ -4,6 +4,7 @@ import type { Client } from '@tulle/client';
 import type { Command } from 'commander';
 import { type GlobalOptions, globalOptions, withClient, withGlobalOptions } from '../globals.ts';
 import { belongsTo, isAlive, type isMeshed, listPods } from '../mesh/mesh-pods.ts';
+import { getNamed, requireNamespace } from '../mesh/named-objects.ts';
 import { parseResource, parseResources, type Resource } from '../mesh/resource.ts';
 import { reportFailed, scrapeWindow } from '../mesh/scrape.ts';
 import { type StatRow, statRows } from '../mesh/stat-rows.ts';
@@ -45,6 +46,7 @@ async function stat(words: string[], globals: GlobalOptions, options: StatOption
     const [to, from] = [peer(options.to, options.toNamespace), peer(options.from, options.fromNamespace)];
     const scope = options.allNamespaces ? undefined : home;
     const found = await listObjects(client, resources, scope, options);
+    if (scope && found.every(({ objects }) => objects.length === 0)) await requireNamespace(client, scope);
     const isAnywhere =
       from !== undefined || found.some(({ resource }) => ['namespace', 'service'].includes(resource.label));
     const pods = await listPods(client, isAnywhere ? undefined : scope);
@@ -95,7 +97,7 @@ async function listObjects(
       const names = ofType.flatMap(({ name }) => name ?? []);
       if (names.length && (namespace || !isNamespaced)) {
         const objects = names.map((name) =>
-          client.get<KubeObject>(resource.kind, name, isNamespaced ? namespace : undefined),
+          getNamed(client, { ...resource, name }, isNamespaced ? namespace : undefined),
         );
         return { resource, objects: await Promise.all(objects) };
       }

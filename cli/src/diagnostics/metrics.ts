@@ -1,10 +1,10 @@
 /** `diagnostics proxy-metrics` and `controller-metrics`: pages of metrics as they are, each after the pod that it is from. */
 import { createHash } from 'node:crypto';
-import { type KubeObject, MeshError, type Pod } from '@tulle/api';
+import { MeshError, type Pod } from '@tulle/api';
 import { type Client, getFromPod } from '@tulle/client';
 import { type GlobalOptions, withClient } from '../globals.ts';
-import { adminPort, belongsTo, isAlive, isMeshed, listPods } from '../mesh/mesh-pods.ts';
-import { parseResources } from '../mesh/resource.ts';
+import { adminPort, isAlive, isMeshed, listPods } from '../mesh/mesh-pods.ts';
+import { namedPods } from '../mesh/named-objects.ts';
 
 interface Page {
   pod: Pod;
@@ -22,21 +22,10 @@ export async function printProxyMetrics(
   globals: GlobalOptions,
   options: { obfuscate?: boolean },
 ): Promise<void> {
-  const resources = parseResources(words);
   await withClient(globals, async (client) => {
     const namespace = globals.namespace ?? client.config.namespace;
-    const pods: Pod[] = [];
-    for (const resource of resources) {
-      const isNamespaced = resource.kind.namespaced;
-      const objects = resource.name
-        ? [await client.get<KubeObject>(resource.kind, resource.name, isNamespaced ? namespace : undefined)]
-        : (await client.list<KubeObject>(resource.kind, isNamespaced ? { namespace } : {})).items;
-      const within = await listPods(client, isNamespaced ? namespace : undefined);
-      pods.push(...within.filter((pod) => objects.some((object) => belongsTo(pod, resource, object))));
-    }
-    const pages = [...new Set(pods)]
-      .filter((pod) => isMeshed(pod) && isAlive(pod))
-      .map((pod) => ({ pod, container: 'linkerd-proxy', port: adminPort(pod) }));
+    const pods = await namedPods(client, words, namespace);
+    const pages = pods.filter(isMeshed).map((pod) => ({ pod, container: 'linkerd-proxy', port: adminPort(pod) }));
     if (!pages.length)
       throw new MeshError('NOT_FOUND', `no pods with a proxy found for ${words.join(' ')} in namespace ${namespace}`);
     await printPages(client, pages, options.obfuscate ? obfuscate : (text) => text);

@@ -2,8 +2,8 @@
 import { type KubeObject, MeshError, type Pod, SERVERS } from '@tulle/api';
 import type { Client } from '@tulle/client';
 import { type GlobalOptions, withClient } from '../globals.ts';
-import { belongsTo, isAlive, isMeshed, listPods } from '../mesh/mesh-pods.ts';
-import { namedObjects } from '../mesh/named-objects.ts';
+import { isMeshed } from '../mesh/mesh-pods.ts';
+import { namedPods } from '../mesh/named-objects.ts';
 import { outputFormat } from '../output/documents.ts';
 import { renderTable } from '../output/table.ts';
 import { authorizationRows } from './authorization-rows.ts';
@@ -49,16 +49,9 @@ export async function authz(words: string[], globals: GlobalOptions, options: { 
 }
 
 async function podsOf(client: Client, words: readonly string[], namespace: string): Promise<Pod[]> {
-  const named = await namedObjects(client, words, namespace);
-  const isElsewhere = named.some(({ resource }) => !resource.kind.namespaced);
-  const pods = await listPods(client, isElsewhere ? undefined : namespace);
-  const found = pods.filter(
-    (pod) => isAlive(pod) && named.some(({ resource, object }) => belongsTo(pod, resource, object)),
-  );
-  if (found.length === 0) {
-    throw new MeshError('NOT_FOUND', `${words.join(' ')} in namespace ${namespace}: no pods, so nobody to authorize`);
-  }
-  return found;
+  const pods = await namedPods(client, words, namespace);
+  if (pods.length > 0) return pods;
+  throw new MeshError('NOT_FOUND', `${words.join(' ')} in namespace ${namespace}: no pods, so nobody to authorize`);
 }
 
 function unmeshed(pods: readonly Pod[]): string[] {
