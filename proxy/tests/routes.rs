@@ -14,6 +14,7 @@ use linkerd2_proxy_api::{
     outbound::{
         GrpcRoute, HttpRoute, OutboundPolicy, ProxyProtocol, backend, grpc_route, http_route,
         http_route::distribution::{FirstAvailable, Kind as Distribution, RandomAvailable},
+        opaque_route,
         proxy_protocol::{Grpc, Http1, Kind},
     },
 };
@@ -123,6 +124,64 @@ fn expressions_take_the_whole_path_and_what_fits_nothing_is_not_found() {
         service.control.set_policy(to, Ok(http1(vec![route(vec![], vec![saying("all", vec![])])])));
         while service.ask(Request::get("/").header("host", "b")).await.status == 404 {}
         assert_eq!(service.ask(Request::get("/").header("host", "b")).await.error(), "all");
+    });
+}
+
+/// The opaque part of a policy, alone.
+fn opaque_part(mut policy: OutboundPolicy) -> OutboundPolicy {
+    let kind = policy.protocol.as_mut().and_then(|protocol| protocol.kind.as_mut()).unwrap();
+    let Kind::Detect(detect) = kind else { panic!("{kind:?}") };
+    *kind = Kind::Opaque(detect.opaque.take().unwrap());
+    policy
+}
+
+#[test]
+fn a_connection_outlives_the_protocol_of_its_policy_but_not_what_that_forbids() {
+    isolated!(|| async {
+        let mut service = Service::start(policy::balanced(PATH)).await;
+        service.add_one().await;
+        let (to, control) = (service.to, service.control.clone());
+        let (ask, mut asked) = tokio::sync::mpsc::channel::<tokio::sync::oneshot::Sender<u16>>(1);
+        // One connection for all of it.
+        let client = service.client.clone();
+        tokio::spawn(async move {
+            client
+                .run(move || async move {
+                    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+                    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+                    tokio::spawn(connection);
+                    while let Some(answer) = asked.recv().await {
+                        let mut sender = sender.clone().ready().await.unwrap();
+                        let request = Request::get("http://web/").body(()).unwrap();
+                        let response = sender.send_request(request, true).unwrap().0.await.unwrap();
+                        let _ = answer.send(response.status().as_u16());
+                    }
+                })
+                .await;
+        });
+        let get = async || {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            ask.send(answer).await.unwrap();
+            answered.await.unwrap()
+        };
+        assert_eq!(get().await, 200);
+        let opaque = opaque_part(policy::balanced(PATH));
+        let mut forbidden = opaque.clone();
+        if let Some(Kind::Opaque(opaque)) = forbidden.protocol.as_mut().and_then(|p| p.kind.as_mut()) {
+            let kind = Some(opaque_route::filter::Kind::Forbidden(Default::default()));
+            opaque.routes[0].rules[0].filters = vec![opaque_route::Filter { kind }];
+        }
+        control.set_policy(to, Ok(forbidden));
+        while get().await == 200 {}
+        assert_eq!(get().await, 403);
+        control.set_policy(to, Ok(opaque));
+        while get().await == 403 {}
+        assert_eq!(get().await, 200);
+        // Of the other version of HTTP.
+        let rules = vec![saying("http1", vec![])];
+        control.set_policy(to, Ok(http1(vec![route(vec![], rules)])));
+        while get().await == 200 {}
+        assert_eq!(get().await, 418);
     });
 }
 

@@ -25,6 +25,7 @@ use crate::{
     transport::detect::HttpVersion,
 };
 use std::{
+    borrow::Cow,
     future::{Future, poll_fn},
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -103,16 +104,21 @@ impl Router {
         Self { policy, http1: OnceLock::new(), http2: OnceLock::new(), connections: OnceLock::new() }
     }
 
-    /// The routes for a version of HTTP, if the policy has any.
+    /// The routes for requests of a version of HTTP. A connection may be older than a policy that names another protocol:
+    /// its requests go by that one's routes, whatever they are of.
     pub fn http(&self, worker: &Arc<Worker>, version: HttpVersion) -> Option<&HttpRoutes> {
-        let (cell, http) = match (version, &self.policy.protocol) {
-            (HttpVersion::Http1, Protocol::Detect { http1, .. } | Protocol::Http1(http1)) => (&self.http1, Some(http1)),
-            (HttpVersion::Http2, Protocol::Detect { http2, .. } | Protocol::Http2(http2) | Protocol::Grpc(http2)) => {
-                (&self.http2, Some(http2))
-            }
-            _ => return None,
-        };
-        cell.get_or_init(|| http.map(|http| HttpRoutes::new(worker, &self.policy, http))).as_ref()
+        let cell = if version == HttpVersion::Http1 { &self.http1 } else { &self.http2 };
+        let made = cell.get_or_init(|| {
+            let http = match (version, &self.policy.protocol) {
+                (HttpVersion::Http1, Protocol::Detect { http1: http, .. })
+                | (HttpVersion::Http2, Protocol::Detect { http2: http, .. })
+                | (_, Protocol::Http1(http) | Protocol::Http2(http) | Protocol::Grpc(http)) => Cow::Borrowed(http),
+                (_, Protocol::Opaque(opaque)) => Cow::Owned(opaque.to_http()),
+                (_, Protocol::Tls(_) | Protocol::Invalid(_)) => return None,
+            };
+            Some(HttpRoutes::new(worker, &self.policy, &http))
+        });
+        made.as_ref()
     }
 
     /// The rules for connections, in the order of the policy's routes.

@@ -4,7 +4,7 @@ use super::endpoint::Endpoint;
 use super::filter::{ConnectionFilter, Filter, Ratio};
 use super::meta::Meta;
 use super::profile::{ProfileRoute, RetryBudget};
-use super::route::{HostMatch, Route};
+use super::route::{HostMatch, Route, Rule};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -245,6 +245,39 @@ pub struct ConnectionRoute {
     pub snis: Vec<HostMatch>,
     pub filters: Vec<ConnectionFilter>,
     pub distribution: Distribution<ConnectionBackend>,
+}
+
+impl Opaque {
+    /// Routes that send requests where the connections of this go, and refuse what it refuses.
+    pub fn to_http(&self) -> Http {
+        let filters = |filters: &[ConnectionFilter]| filters.iter().map(ConnectionFilter::to_http).collect::<Vec<_>>();
+        let backend = |backend: &ConnectionBackend| HttpBackend {
+            filters: filters(&backend.filters),
+            ..HttpBackend::plain(backend.backend.clone())
+        };
+        let route = |route: &ConnectionRoute| {
+            let distribution = match &route.distribution {
+                Distribution::Empty => Distribution::Empty,
+                Distribution::FirstAvailable(list) => Distribution::FirstAvailable(list.iter().map(backend).collect()),
+                Distribution::RandomAvailable(list) => {
+                    Distribution::RandomAvailable(list.iter().map(|(b, weight)| (backend(b), *weight)).collect())
+                }
+            };
+            let policy = HttpPolicy { filters: filters(&route.filters), ..HttpPolicy::to(distribution) };
+            Route { meta: route.meta.clone(), hosts: Vec::new(), rules: vec![Rule { matches: Vec::new(), policy }] }
+        };
+        Http { routes: self.routes.iter().take(1).map(route).collect(), failure_accrual: None, is_profile: false }
+    }
+}
+
+impl ConnectionFilter {
+    fn to_http(&self) -> Filter {
+        let (status, message) = match self {
+            Self::Forbidden => (http::StatusCode::FORBIDDEN, "traffic not allowed".into()),
+            Self::Invalid(message) => (http::StatusCode::INTERNAL_SERVER_ERROR, message.clone()),
+        };
+        Filter::InjectHttpFailure { status, message, ratio: Ratio { numerator: 1, denominator: 1 } }
+    }
 }
 
 impl Backend {
