@@ -9,7 +9,7 @@ import type { OutboundPolicy } from '../policy/outbound/outbound-policy.ts';
 import { OutboundResolver, type OutboundTarget } from '../policy/outbound/resolver.ts';
 import { SharedPolicies } from '../policy/outbound/shared-policies.ts';
 import { TopicSet } from '../policy/outbound/topic-set.ts';
-import { createPortSet } from '../workloads/port-set.ts';
+import { PortSet } from '../workloads/port-set.ts';
 import { Subscriptions } from '../workloads/subscriptions.ts';
 import { type Topic, WORKLOAD_KINDS, WorkloadIndex, type WorkloadKind } from '../workloads/workload-index.ts';
 import { service } from './objects.ts';
@@ -18,7 +18,7 @@ export const MESH = {
   controllerNamespace: 'linkerd',
   clusterDomain: 'cluster.local',
   trustDomain: 'cluster.local',
-  defaultOpaquePorts: createPortSet([{ from: 3306, to: 3306 }]),
+  defaultOpaquePorts: new PortSet([{ from: 3306, to: 3306 }]),
   isH2UpgradeEnabled: true,
   outboundTransportMode: 'transport-header',
   isIpv6Enabled: true,

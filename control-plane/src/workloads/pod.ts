@@ -12,7 +12,7 @@ import {
   SKIP_INBOUND_PORTS_ANNOTATION,
 } from './mesh-names.ts';
 import { readDefaultPolicy } from './namespace.ts';
-import { createPortSet, NO_PORTS, type PortSet, parsePortList } from './port-set.ts';
+import { NO_PORTS, PortSet, parsePortList } from './port-set.ts';
 
 export interface Pod {
   key: string;
@@ -152,8 +152,7 @@ function skippedPorts(object: KubePod, annotated: PortSet | undefined, proxyPort
   const told = args.includes('--inbound-ports-to-ignore') && ignored ? parsePortList(ignored).ports.ranges : [];
   const ranges = [...(annotated?.ranges ?? []), ...told];
   if (ranges.length === 0) return NO_PORTS;
-  const set = createPortSet(ranges);
-  return { ranges, has: (port) => set.has(port) && port !== proxyPorts?.admin && port !== proxyPorts?.control };
+  return new PortSet(ranges, proxyPorts ? [proxyPorts.admin, proxyPorts.control] : []);
 }
 
 function probesOf(containers: readonly Container[]): Map<number, Probe[]> {

@@ -8,12 +8,22 @@ export interface PortRange {
   to: number;
 }
 
-export interface PortSet {
+/** Two with the same ports are equal to `isDeepStrictEqual`. */
+export class PortSet {
   readonly ranges: readonly PortRange[];
-  has(port: number): boolean;
+  readonly except: readonly number[];
+
+  constructor(ranges: readonly PortRange[], except: readonly number[] = []) {
+    this.ranges = ranges;
+    this.except = except;
+  }
+
+  has(port: number): boolean {
+    return this.ranges.some(({ from, to }) => port >= from && port <= to) && !this.except.includes(port);
+  }
 }
 
-export const NO_PORTS: PortSet = { ranges: [], has: () => false };
+export const NO_PORTS = new PortSet([]);
 
 const PORT_MAX = 65535;
 
@@ -31,11 +41,7 @@ export function parsePortList(
     if (range) ranges.push(range);
     else problems.push(`"${entry}" is not a port, a range of ports or the name of one`);
   }
-  return { ports: createPortSet(ranges), problems };
-}
-
-export function createPortSet(ranges: readonly PortRange[]): PortSet {
-  return { ranges, has: (port) => ranges.some(({ from, to }) => port >= from && port <= to) };
+  return { ports: new PortSet(ranges), problems };
 }
 
 function parseRange(entry: string): PortRange | undefined {

@@ -4,15 +4,15 @@ import type { KubeObject } from '@tulle/api';
 import fc from 'fast-check';
 import { namespace, node, pod, replicaSet, service, slice } from '../testing/objects.ts';
 import type { MeshSettings } from './endpoint.ts';
-import { createPortSet } from './port-set.ts';
+import { PortSet } from './port-set.ts';
 import { serviceEndpoints } from './service-endpoints.ts';
-import { WorkloadIndex, type WorkloadKind } from './workload-index.ts';
+import { EXTERNAL_IDENTITIES_TOPIC, WorkloadIndex, type WorkloadKind } from './workload-index.ts';
 
 const mesh: MeshSettings = {
   controllerNamespace: 'linkerd',
   clusterDomain: 'cluster.local',
   trustDomain: 'cluster.local',
-  defaultOpaquePorts: createPortSet([{ from: 3306, to: 3306 }]),
+  defaultOpaquePorts: new PortSet([{ from: 3306, to: 3306 }]),
   isH2UpgradeEnabled: true,
   outboundTransportMode: 'transport-header',
   isIpv6Enabled: true,
@@ -206,4 +206,46 @@ test('names the workload behind ReplicaSets and Jobs', () => {
   const topics = set(index, 'ReplicaSet', replicaSet('web-abc', 'web'));
   assert.ok(topics.has('pod/app/web'));
   assert.deepEqual(labels('after'), ['after', { kind: 'Deployment', name: 'web' }]);
+});
+
+test('wakes nobody for what the mesh does not read', () => {
+  const index = new WorkloadIndex();
+  for (const [kind, object] of CLUSTER) set(index, kind, object);
+  for (const [kind, object] of CLUSTER) {
+    // All of its annotations are kept.
+    if (kind === 'ExternalWorkload') continue;
+    const metadata = { ...object.metadata, annotations: { ...object.metadata.annotations, note: 'x' } };
+    const again = { ...object, metadata: { ...metadata, resourceVersion: '2' } };
+    assert.deepEqual(set(index, kind, again), new Set(), kind);
+  }
+});
+
+test('tells only workloads of a namespace who may be let in by default', () => {
+  const index = new WorkloadIndex();
+  for (const [kind, object] of CLUSTER) set(index, kind, object);
+  const topics = set(
+    index,
+    'Namespace',
+    namespace('app', {
+      'config.linkerd.io/opaque-ports': '9000',
+      'config.linkerd.io/default-inbound-policy': 'deny',
+    }),
+  );
+  assert.deepEqual([...topics].sort(), ['external/app/vm', 'pod/app/db-0', 'pod/app/web-1', 'pod/app/web-2']);
+});
+
+test('tells of identities outside the cluster when there is another set of them', () => {
+  const index = new WorkloadIndex();
+  const machine = (name: string, identity: string): KubeObject => ({
+    metadata: { name, namespace: 'app' },
+    spec: { meshTLS: { identity, serverName: 'vm' }, workloadIPs: [{ ip: '192.0.2.1' }] },
+  });
+  const tells = (topics: ReadonlySet<string>) => topics.has(EXTERNAL_IDENTITIES_TOPIC);
+  assert.ok(tells(set(index, 'ExternalWorkload', machine('a', 'spiffe://td/a'))));
+  assert.ok(!tells(set(index, 'ExternalWorkload', machine('b', 'spiffe://td/a'))));
+  assert.ok(tells(set(index, 'ExternalWorkload', machine('b', 'spiffe://td/b'))));
+  assert.deepEqual(index.externalIdentities(), ['spiffe://td/a', 'spiffe://td/b']);
+  assert.ok(tells(set(index, 'ExternalWorkload', machine('b', 'spiffe://td/c'))));
+  assert.ok(tells(remove(index, 'ExternalWorkload', machine('a', 'spiffe://td/a'))));
+  assert.deepEqual(index.externalIdentities(), ['spiffe://td/c']);
 });

@@ -3,6 +3,7 @@
  * watch events in any order, answers look-ups, and says with each event which topics may have other answers now.
  */
 import { isIP, isIPv6 } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import type {
   EndpointSlice as KubeEndpointSlice,
   KubeObject,
@@ -74,7 +75,7 @@ export class WorkloadIndex {
   readonly #slicesByPod = new MultiMap<string, string>();
   readonly #slicesByExternal = new MultiMap<string, string>();
 
-  /** Topics whose answers may have changed. An object that is set again replaces what it was. */
+  /** Topics whose answers may have changed: none where nothing changed that is read of an object. */
   apply(event: WorkloadEvent): ReadonlySet<Topic> {
     const topics = new Set<Topic>();
     const isSet = event.type === 'set';
@@ -223,6 +224,7 @@ export class WorkloadIndex {
 
   #replacePod(key: string, pod: Pod | undefined, topics: Set<Topic>): void {
     const old = this.#pods.get(key);
+    if (isDeepStrictEqual(old, pod)) return;
     if (old) {
       this.#touchPod(old, topics);
       for (const ip of addressesOf(old)) this.#podsByIp.delete(ip, key);
@@ -250,6 +252,7 @@ export class WorkloadIndex {
 
   #replaceExternal(key: string, external: ExternalWorkload | undefined, topics: Set<Topic>): void {
     const old = this.#externals.get(key);
+    if (isDeepStrictEqual(old, external)) return;
     const count = this.#externalsByIdentity.size;
     if (external) this.#externalsByIdentity.add(external.identity, key);
     const isNew = this.#externalsByIdentity.size !== count;
@@ -274,6 +277,7 @@ export class WorkloadIndex {
 
   #replaceService(key: string, service: Service | undefined, topics: Set<Topic>): void {
     const old = this.#services.get(key);
+    if (isDeepStrictEqual(old, service)) return;
     if (old) {
       this.#touchService(old, topics);
       for (const ip of old.clusterIps) this.#servicesByIp.delete(canonicalIp(ip), key);
@@ -295,6 +299,7 @@ export class WorkloadIndex {
 
   #replaceSlice(key: string, slice: EndpointSlice | undefined, topics: Set<Topic>): void {
     const old = this.#slices.get(key);
+    if (isDeepStrictEqual(old, slice)) return;
     if (old) {
       topics.add(`service/${old.serviceKey}`);
       this.#slicesByService.delete(old.serviceKey, key);
@@ -331,11 +336,20 @@ export class WorkloadIndex {
   }
 
   #replaceNamespace(name: string, settings: NamespaceSettings | undefined, topics: Set<Topic>): void {
+    const old = this.#namespaces.get(name);
     if (settings) this.#namespaces.set(name, settings);
     else this.#namespaces.delete(name);
-    for (const key of this.#podsByNamespace.get(name)) this.#touchPod(this.#pods.get(key)!, topics);
-    for (const key of this.#externalsByNamespace.get(name)) this.#touchExternal(key, topics);
-    for (const key of this.#servicesByNamespace.get(name)) this.#touchService(this.#services.get(key)!, topics);
+    const pods = this.#podsByNamespace.get(name);
+    const externals = this.#externalsByNamespace.get(name);
+    if (!isDeepStrictEqual(old?.opaquePorts, settings?.opaquePorts)) {
+      for (const key of pods) this.#touchPod(this.#pods.get(key)!, topics);
+      for (const key of externals) this.#touchExternal(key, topics);
+      for (const key of this.#servicesByNamespace.get(name)) this.#touchService(this.#services.get(key)!, topics);
+    } else if (old?.defaultInboundPolicy !== settings?.defaultInboundPolicy) {
+      // Clients need not know who is let in.
+      for (const key of pods) topics.add(`pod/${key}`);
+      for (const key of externals) topics.add(`external/${key}`);
+    }
   }
 }
 
