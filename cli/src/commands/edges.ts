@@ -3,6 +3,7 @@ import { type Edge, MeshError, type Pod, type ProxyWindow, trafficEdges } from '
 import type { Command } from 'commander';
 import { type GlobalOptions, globalOptions, withClient, withGlobalOptions } from '../globals.ts';
 import { listPods } from '../mesh/mesh-pods.ts';
+import { requireNamespace } from '../mesh/named-objects.ts';
 import { parseResource } from '../mesh/resource.ts';
 import { reportFailed, scrapeWindow } from '../mesh/scrape.ts';
 import { addWindowOptions, measuring, type WindowOptions, windowMs } from '../mesh/window-options.ts';
@@ -31,6 +32,7 @@ async function edges(word: string, globals: GlobalOptions, options: WindowOption
       options.allNamespaces || label === 'namespace' ? undefined : (globals.namespace ?? client.config.namespace);
     // Either end may be in another namespace.
     const pods = await listPods(client);
+    if (home && !pods.some(({ metadata }) => metadata.namespace === home)) await requireNamespace(client, home);
     const { windows, failed } = await measuring(forMs, scrapeWindow(client, pods, forMs));
     reportFailed(failed);
     return trafficEdges(grouped(windows, pods, label), { labels: [label], includesUnmeshed: true }).filter(

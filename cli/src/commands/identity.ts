@@ -7,6 +7,7 @@ import type { Client } from '@tulle/client';
 import type { Command } from 'commander';
 import { type GlobalOptions, globalOptions, withClient, withGlobalOptions } from '../globals.ts';
 import { adminPort, identityOf, isMeshed, proxyContainer } from '../mesh/mesh-pods.ts';
+import { getNamed } from '../mesh/named-objects.ts';
 
 /** Of RFC 5280, 4.2.1.12. */
 const KEY_USAGES: Record<string, string> = { '1.3.6.1.5.5.7.3.1': 'serverAuth', '1.3.6.1.5.5.7.3.2': 'clientAuth' };
@@ -27,7 +28,9 @@ async function identity(names: string[], globals: GlobalOptions, { selector }: {
     const namespace = globals.namespace ?? client.config.namespace;
     const pods = selector
       ? (await client.list<Pod>(PODS, { namespace, labelSelector: selector })).items.filter(isRunning)
-      : await Promise.all(names.map((name) => client.get<Pod>(PODS, name, namespace)));
+      : await Promise.all(
+          names.map((name) => getNamed(client, { kind: PODS, label: 'pod', name }, namespace) as Promise<Pod>),
+        );
     if (!pods.length) throw new MeshError('NOT_FOUND', `no pods with labels ${selector} in namespace ${namespace}`);
     for (const [i, pod] of pods.entries()) {
       process.stdout.write(`\nPOD ${pod.metadata.name} (${i + 1} of ${pods.length})\n\n`);
