@@ -1,18 +1,23 @@
-//! What becomes of streams whose server resets them, says goodbye, or is gone.
+//! What becomes of streams whose server resets them, says goodbye, is gone, or changes their protocol.
 
 use crate::{
     isolated,
     support::{
         network::Pod,
-        policy,
+        policy::{self, ms},
         script::{PATH, Service},
     },
 };
 use bytes::Bytes;
 use h2::{Reason, SendStream, server::SendResponse};
 use http::{Request, Response};
+use linkerd2_proxy_api::{http_route as api, outbound::http_route};
 use std::{future::Future, net::SocketAddr, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tulle_proxy::control::overlay;
 
 /// A pod that serves each of its connections, by their number, in a way of the test's own.
 async fn server<F: Future<Output = ()> + 'static>(
@@ -146,5 +151,57 @@ fn a_server_that_says_goodbye_finishes_what_it_has_and_gets_no_more() {
         assert_eq!(first.await.unwrap(), "first");
         let after = others.iter().skip_while(|text| *text == "early");
         assert!(after.clone().count() > 0 && after.clone().all(|text| text == "second"), "{others:?}");
+    });
+}
+
+#[test]
+fn an_upgrade_passes_a_rule_with_retries_times_and_copies() {
+    isolated!(|| async {
+        const COPY: &str = "copy.test.svc.cluster.local:80";
+        let range = http_route::retry::conditions::StatusRange { start: 100, end: 599 };
+        let conditions = Some(http_route::retry::Conditions { status_ranges: vec![range] });
+        let rule = http_route::Rule {
+            retry: Some(http_route::Retry { max_retries: 3, conditions, ..Default::default() }),
+            timeouts: Some(api::Timeouts { idle: ms(5_000), response: ms(5_000), request: ms(5_000) }),
+            ..policy::http_rule(PATH)
+        };
+        let mirror = overlay::Mirror { authority: COPY.into(), name: "copy".into(), port: 80, ..Default::default() };
+        let http_rules = vec![overlay::HttpRule { mirrors: vec![mirror], ..Default::default() }];
+        let ours = overlay::OutboundPolicy { http_rules, ..Default::default() };
+        let mut service = Service::start_with(policy::detected(PATH, rule), ours, &[]).await;
+        let copy = service.add(COPY, 1).await.remove(0);
+        let pod = service.network.add_pod().await;
+        let addr = SocketAddr::new(pod.v4.into(), 8080);
+        pod.start(move |up| async move {
+            let listener = TcpListener::bind(addr).await.unwrap();
+            let _ = up.send(());
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+            }
+            let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\nConnection: upgrade\r\n\r\n";
+            stream.write_all(switched.as_bytes()).await.unwrap();
+            let (mut read, mut write) = stream.split();
+            tokio::io::copy(&mut read, &mut write).await.unwrap();
+        })
+        .await;
+        service.set_endpoints(PATH, [addr]);
+        let to = service.to;
+        let answer = service
+            .client
+            .run(move || async move {
+                let mut stream = TcpStream::connect(to).await.unwrap();
+                let ask = "GET /chat HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nping";
+                stream.write_all(ask.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"ping") {
+                    assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+                }
+                String::from_utf8(answer).unwrap()
+            })
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert_eq!(copy.count(), 0, "nobody would take part in it");
     });
 }

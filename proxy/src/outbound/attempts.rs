@@ -70,7 +70,8 @@ impl<'a> Exchange<'a> {
         let bytes_max = retry.map_or(REPLAY_BYTES, |retry| retry.max_request_bytes);
         let is_kept = retry.is_some() || budget.is_some() || plan.has_mirrors;
         let tape = is_kept.then(|| Tape::record(request.body_mut(), bytes_max)).flatten();
-        for mirror in &plan.mirrors {
+        // Nobody would take part in what a copy of an upgrade leads to.
+        for mirror in plan.mirrors.iter().filter(|_| !self.asked.is_upgrade) {
             mirror.copy(&request, tape.as_ref(), self.asked);
         }
 
@@ -176,7 +177,7 @@ impl<'a> Exchange<'a> {
         if let Err(error) = filters::apply_request(&backend.filters, &mut request, self.found.prefix_len) {
             return error.into();
         }
-        for mirror in backend.mirrors.iter().filter(|_| is_first) {
+        for mirror in backend.mirrors.iter().filter(|_| is_first && !self.asked.is_upgrade) {
             mirror.copy(&request, tape, self.asked);
         }
         let mut watchdog = Watchdog::new(limits, self.upload.clone());
