@@ -23,16 +23,17 @@ export function openApiRoutes(text: string, source: string): PrintedRoute[] {
   if (!isFields(document) || !isFields(document.paths)) {
     throw new MeshError('INVALID_ARGUMENT', `read ${source}: no OpenAPI document: want a map with paths`);
   }
-  const base = basePath(document);
   return Object.entries(document.paths)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([path, given]) => {
       if (!path.startsWith('/')) return [];
       const item = resolved(document, given, `read ${source}: ${path}`);
-      const whole = joined(base, path);
       return METHODS.flatMap((method) => {
         const operation = item?.[method];
-        return operation === undefined ? [] : [route(whole, method.toUpperCase(), operation, source)];
+        if (operation === undefined) return [];
+        // The servers of an operation go before those of its path, and these before the document's.
+        const base = serverPath(operation) ?? serverPath(item) ?? basePath(document);
+        return [route(joined(base, path), method.toUpperCase(), operation, source)];
       });
     });
 }
@@ -84,11 +85,15 @@ function classes(responses: unknown): NonNullable<PrintedRoute['responseClasses'
 }
 
 /** Version 2 has it as a field of its own, version 3 as the path of the first server. */
-function basePath({ basePath: own, servers }: Fields): string {
-  if (typeof own === 'string') return own;
-  const [first] = Array.isArray(servers) ? servers : [];
-  const url = isFields(first) && typeof first.url === 'string' ? first.url : '';
-  return url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '').replace(/^\/\/[^/]*/, '');
+function basePath(document: Fields): string {
+  return typeof document.basePath === 'string' ? document.basePath : (serverPath(document) ?? '');
+}
+
+/** The path of the first server; a variable in it stands for what is between two slashes, as one of a path does. */
+function serverPath(scope: unknown): string | undefined {
+  const [first] = isFields(scope) && Array.isArray(scope.servers) ? scope.servers : [];
+  const url = isFields(first) && typeof first.url === 'string' ? first.url : undefined;
+  return url?.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '').replace(/^\/\/[^/]*/, '');
 }
 
 function joined(base: string, path: string): string {

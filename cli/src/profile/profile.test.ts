@@ -92,6 +92,20 @@ spec:
       assert.equal(of(url!)[0]!.name, `GET ${path}`);
   });
 
+  test('servers of a path or an operation go before those of the document', () => {
+    const servers = (url: string) => [{ url }];
+    const paths = {
+      '/a': { get: {}, put: { servers: servers('/op') } },
+      '/b': { servers: servers('//h.example/{version}'), get: {} },
+    };
+    assert.deepEqual(
+      openApiRoutes(JSON.stringify({ servers: servers('/doc'), paths }), 'a').map(
+        ({ condition }) => `${condition.method} ${condition.pathRegex}`,
+      ),
+      ['GET /doc/a', 'PUT /op/a', 'GET /[^/]*/b'],
+    );
+  });
+
   test('what is no document, and a time that is none, are refused with the place', () => {
     assert.throws(() => openApiRoutes('[1]', 'a.json'), /read a\.json: no OpenAPI document/);
     assert.throws(() => openApiRoutes('a: [', 'a.yaml'), /read a\.yaml: /);
