@@ -59,12 +59,6 @@ export class Field {
     return this;
   }
 
-  /** Refuses a field that is there and has nothing in it, where that would mean less than its author began to say. */
-  notNull(allowed: string): this {
-    if (this.value === null) this.refuse(allowed);
-    return this;
-  }
-
   /** The elements of a list; none where it is not set, a problem where it is something else. */
   items(allowed = 'a list'): Field[] {
     if (!this.isSet) return [];

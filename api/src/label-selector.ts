@@ -33,7 +33,7 @@ export function readLabelSelector(field: Field, { hasBareLabels = false } = {}):
     ...expressions.items().flatMap(readExpression),
   ];
   // Labels that slipped out from under their heading: without them it would mean everything.
-  for (const part of [labels, expressions]) {
+  for (const part of hasBareLabels ? [labels, expressions] : []) {
     if (requirements.length === 0 && part.value === null) part.refuse('what to select by, or no such field');
   }
   return { requirements };

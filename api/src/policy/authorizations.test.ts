@@ -165,6 +165,26 @@ test('refuses an AuthorizationPolicy for another namespace, for other kinds, and
   refusesPolicy(ANY, [{ group, kind: 'Server', name: 's' }], /^spec\.requiredAuthenticationRefs\[0\]: found/);
 });
 
+test('takes what clients of other languages leave null for what is not set', () => {
+  const network = { cidr: '10.0.0.0/8', except: null };
+  assert.equal(parseNetworkAuthentication(object({ networks: [network] })).networks[0]?.except.length, 0);
+  const refs = [{ group: null, kind: 'ServiceAccount', name: 'web', namespace: null }];
+  const web = { namespace: 'app', name: 'web' };
+  const mesh = parseMeshTLSAuthentication(object({ identities: null, identityRefs: refs }));
+  assert.deepEqual(mesh.serviceAccounts, [web]);
+  const policy = parseAuthorizationPolicy(object({ targetRef: ANY, requiredAuthenticationRefs: refs }));
+  assert.deepEqual(policy.required, [{ kind: 'ServiceAccount', ...web }]);
+  const meshTLS = { unauthenticatedTLS: null, identities: null, serviceAccounts: [{ name: 'web', namespace: null }] };
+  const { clients, networks } = parseServerAuthorization(
+    object({ server: { name: 's', selector: null }, client: { networks: null, unauthenticated: false, meshTLS } }),
+  );
+  assert.deepEqual([clients, networks], [{ kind: 'mesh', identities: [], serviceAccounts: [web] }, []]);
+  const limited = parseHTTPLocalRateLimitPolicy(
+    object({ targetRef: ANY, total: { requestsPerSecond: 5 }, identity: null, overrides: null }),
+  );
+  assert.deepEqual([limited.total, limited.identity, limited.overrides], [5, undefined, []]);
+});
+
 test('reads and refuses identities', () => {
   for (const good of [
     '*',

@@ -24,7 +24,6 @@ export interface RateLimitOverride {
 
 /** The proxy API holds them in 32 bits. */
 const REQUESTS_PER_SECOND_MAX = 2 ** 32 - 1;
-const OVERRIDES = 'a list of overrides, or no such field';
 const SERVER = { group: POLICY_GROUP, kind: 'Server' } as const;
 const SERVICE_ACCOUNT = { group: '', kind: 'ServiceAccount' } as const;
 
@@ -40,7 +39,7 @@ export function parseHTTPLocalRateLimitPolicy(object: KubeObject): HTTPLocalRate
     }
     const total = readLimit(spec.get('total'), REQUESTS_PER_SECOND_MAX);
     const max = total ?? REQUESTS_PER_SECOND_MAX;
-    const overrides = spec.get('overrides').notNull(OVERRIDES).items(OVERRIDES);
+    const overrides = spec.get('overrides').items();
     return {
       ref,
       serverName: target?.name ?? '',
@@ -52,9 +51,7 @@ export function parseHTTPLocalRateLimitPolicy(object: KubeObject): HTTPLocalRate
 }
 
 function readLimit(field: Field, max: number): number | undefined {
-  return field.notNull('a limit, or no such field').only('requestsPerSecond').object()
-    ? readRequestsPerSecond(field, max)
-    : undefined;
+  return field.only('requestsPerSecond').object() ? readRequestsPerSecond(field, max) : undefined;
 }
 
 function readRequestsPerSecond(field: Field, max: number): number | undefined {

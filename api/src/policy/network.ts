@@ -8,24 +8,19 @@ export interface NetworkMatch {
 }
 
 const FIELDS = ['cidr', 'except'];
-const LIST = 'a list of networks, or no such field';
+const LIST = 'a list of networks';
 const NETWORK = 'an address or a network such as 10.0.0.0/8';
 
 /** The elements of a list of networks; one with any part that cannot be read is left out and refused. */
 export function readNetworks(field: Field): NetworkMatch[] {
-  return field
-    .notNull(LIST)
-    .items(LIST)
-    .flatMap((item) => {
-      const isWhole = item
-        .only(...FIELDS)
-        .keys()
-        .every((key) => FIELDS.includes(key));
-      const network = readNetwork(item.get('cidr'));
-      const exceptions = item.get('except').notNull(LIST).items(LIST);
-      const except = exceptions.map((exception) => readException(exception, network));
-      return isWhole && network && except.every((each) => each !== undefined) ? [{ network, except }] : [];
-    });
+  return field.items(LIST).flatMap((item) => {
+    const fields = item.only(...FIELDS).keys();
+    const isWhole = fields.every((key) => FIELDS.includes(key));
+    const network = readNetwork(item.get('cidr'));
+    const exceptions = item.get('except').items(LIST);
+    const except = exceptions.map((exception) => readException(exception, network));
+    return isWhole && network && except.every((each) => each !== undefined) ? [{ network, except }] : [];
+  });
 }
 
 function readNetwork(field: Field): IpNetwork | undefined {

@@ -87,5 +87,5 @@ function readClients(client: Field, namespace: string): ServerClients {
 
 function readServiceAccount(field: Field, namespace: string): NamespacedName {
   const name = field.only('name', 'namespace').get('name').requiredText('the name of a ServiceAccount');
-  return { namespace: field.get('namespace').notNull(NAMESPACE).text(NAMESPACE) ?? namespace, name };
+  return { namespace: field.get('namespace').text(NAMESPACE) ?? namespace, name };
 }

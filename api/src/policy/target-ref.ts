@@ -29,7 +29,7 @@ export function readTargetRef<T extends RefKind>(
   const name = field.get('name').requiredText('the name of an object');
   const given = field.get('namespace');
   // An empty one is the referring object's own, as the schemas say.
-  const namespace = given.value === '' ? undefined : given.notNull(NAMESPACE).text(NAMESPACE);
+  const namespace = given.value === '' ? undefined : given.text(NAMESPACE);
   if (kind === '' || name === '') return undefined;
   const target = allowed.find((each) => each.group === group && each.kind.toLowerCase() === kind.toLowerCase());
   return target ? { target, name, namespace } : field.refuse(names);

@@ -291,7 +291,6 @@ const SPECS: [spec: string, expected: string][] = [
   ],
   ['{ podSelector: { matchLabels: { app: emoji } }, port: grpc }', ''],
   ['{ podSelector: { app: emoji }, port: grpc, accessPolicy: all-unauthenticated }', ''],
-  ['{ podSelector: { matchLabels: }, port: grpc, accessPolicy: all-unauthenticated }', ''],
   ['{ podSelector: , matchLabels: { app: emoji }, port: grpc, accessPolicy: all-unauthenticated }', ''],
   ['{ podSelector: {}, matchLabels: { app: web }, port: grpc, accessPolicy: all-unauthenticated }', ''],
   ['{ podSelector: {}, port: , accessPolicy: all-unauthenticated }', ''],
