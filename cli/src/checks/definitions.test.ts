@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   CUSTOM_RESOURCE_DEFINITIONS,
+  HTTP_ROUTES,
   type Kind,
   type KubeObject,
   SERVER_AUTHORIZATIONS,
@@ -12,7 +13,7 @@ import type { Client } from '@tulle/client';
 import { definitions } from '../install/crds.ts';
 import { type Category, runChecks } from './check.ts';
 import { CheckContext } from './context.ts';
-import { authorizesNobody, gatewayApiCrd, linkerdCrd, tullePolicy, whyRefused } from './definitions.ts';
+import { authorizesNobody, gatewayApiCrd, linkerdCrd, tullePolicy, whyNotInForce } from './definitions.ts';
 
 async function outcome(category: Category, crds: KubeObject[], authorizations: KubeObject[] = []): Promise<string[]> {
   const list = async (kind: Kind) => {
@@ -102,13 +103,21 @@ test('an authorization that lets nobody in is named, also one whose clients were
   assert.match(found!, /^warning: these let nobody in:\n\* shop\/web/);
 });
 
-test('what admission would refuse is named where it came in some other way', () => {
+test('what admission would refuse or warns of is named', () => {
   const spec = { podSelector: {}, port: 0 };
   const server = { metadata: { name: 'web', namespace: 'shop' }, spec };
-  assert.deepEqual(whyRefused(SERVERS, server), [
+  assert.deepEqual(whyNotInForce(SERVERS, server), [
     "Server shop/web: spec.port: found 0, allowed is 1 to 65535 or a port's name",
   ]);
-  assert.deepEqual(whyRefused(SERVERS, { ...server, spec: { ...spec, port: 80 } }), []);
+  assert.deepEqual(whyNotInForce(SERVERS, { ...server, spec: { ...spec, port: 80 } }), []);
+  const route = {
+    parentRefs: [{ group: 'policy.linkerd.io', kind: 'Server', name: 'web' }],
+    rules: [{ filters: [{ type: 'ExtensionRef', extensionRef: { group: 'x', kind: 'X', name: 'x' } }] }],
+  };
+  assert.match(
+    whyNotInForce(HTTP_ROUTES, { ...server, spec: route })[0]!,
+    /^HTTPRoute shop\/web: requests of spec\.rules\[0\] will fail: /,
+  );
   const profile = { metadata: { name: 'web.shop.svc.cluster.local', namespace: 'shop' }, spec: { routes: [{}] } };
-  assert.match(whyRefused(SERVICE_PROFILES, profile)[0]!, /^ServiceProfile shop\/web\.shop\.svc\.cluster\.local: /);
+  assert.match(whyNotInForce(SERVICE_PROFILES, profile)[0]!, /^ServiceProfile shop\/web\.shop\.svc\.cluster\.local: /);
 });

@@ -121,11 +121,11 @@ export const tullePolicy: Category = {
         for (const kind of CHECKED_KINDS) {
           const served = servedAs(kind, present);
           if (!served) continue;
-          for (const object of await context.list<KubeObject>(served)) wrong.push(...whyRefused(kind, object));
+          for (const object of await context.list<KubeObject>(served)) wrong.push(...whyNotInForce(kind, object));
         }
         failIfAny(
           wrong.slice(0, WRONG_SHOWN_MAX),
-          `${wrong.length} cannot be carried out, and admission would refuse them:`,
+          `${wrong.length} ${wrong.length === 1 ? 'is' : 'are'} not in force as written:`,
         );
       },
     },
@@ -150,12 +150,13 @@ const CHECKED_KINDS: readonly Kind[] = [
   SERVICE_PROFILES,
 ];
 
-/** An object may be older than the webhook, or have come while it did not answer. */
-export function whyRefused(kind: Kind, object: KubeObject): string[] {
+/** An object may be older than the webhook, have come while it did not answer, or have been let in with a warning. */
+export function whyNotInForce(kind: Kind, object: KubeObject): string[] {
   const typed = { ...object, apiVersion: kind.apiVersion, kind: kind.kind };
-  const { refusal } =
+  const { refusal, warnings } =
     kind === SERVICE_PROFILES ? checkProfile(typed) : checkPolicy(groupOf(kind.apiVersion), kind.kind, typed);
-  return refusal === undefined ? [] : [`${kind.kind} ${object.metadata.namespace}/${object.metadata.name}: ${refusal}`];
+  const name = `${kind.kind} ${object.metadata.namespace}/${object.metadata.name}`;
+  return [...(refusal === undefined ? [] : [refusal]), ...warnings].map((reason) => `${name}: ${reason}`);
 }
 
 /** One line for an object that authorizes nobody, with the reason. */
