@@ -11,7 +11,7 @@ use crate::control::{
     model::{self, endpoint::SetState},
 };
 use std::{
-    collections::HashMap,
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
@@ -19,6 +19,11 @@ use std::{
 
 /// How often a choice is made anew because other workers were quicker.
 const RACES_MAX: usize = 4;
+/// Requests have their turn after so many endpoints of a set that are new.
+const MADE_AT_ONCE: usize = 32;
+
+/// The endpoints of a worker in the order of their addresses, as a set has them.
+type Known<P> = Vec<(Arc<model::Endpoint>, Arc<Member<P>>)>;
 
 pub struct Balancer<P> {
     members: Mutex<Arc<[Arc<Member<P>>]>>,
@@ -48,15 +53,23 @@ impl<P: Peer> Balancer<P> {
             _endpoints: endpoints,
             follower: Mutex::new(None),
         });
-        let follower = Arc::downgrade(&balancer);
-        let mut known = HashMap::new();
+        let (follower, pool) = (Arc::downgrade(&balancer), balancer.pool.clone());
+        let make = move |of: &Arc<model::Endpoint>| Arc::new(Member::new(of.addr, Some(of), make(of), &pool));
         // What is known already is used at once.
-        balancer.update(&watch.borrow_and_update().clone(), &mut known, &make);
+        let set = watch.borrow_and_update().clone();
+        let mut known = balancer.update(&set, Vec::new(), &make);
         let task = tokio::spawn(async move {
             while watch.changed().await.is_ok() {
                 let set = watch.borrow_and_update().clone();
+                let mut made = VecDeque::new();
+                for (endpoint, _) in merge(&set, &known).filter(|(_, member)| member.is_none()) {
+                    made.push_back(make(endpoint));
+                    if made.len() % MADE_AT_ONCE == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
                 let Some(balancer) = Weak::upgrade(&follower) else { return };
-                balancer.update(&set, &mut known, &make);
+                known = balancer.update(&set, known, |of| made.pop_front().unwrap_or_else(|| make(of)));
             }
         });
         *balancer.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
@@ -66,21 +79,18 @@ impl<P: Peer> Balancer<P> {
     fn update(
         &self,
         set: &model::EndpointSet,
-        known: &mut HashMap<SocketAddr, (Arc<model::Endpoint>, Arc<Member<P>>)>,
-        make: &impl Fn(&Arc<model::Endpoint>) -> P,
-    ) {
+        known: Known<P>,
+        mut make: impl FnMut(&Arc<model::Endpoint>) -> Arc<Member<P>>,
+    ) -> Known<P> {
         if set.state == SetState::Pending {
-            return;
+            return known;
         }
-        known.retain(|addr, _| set.endpoints.contains_key(addr));
-        for (addr, endpoint) in &set.endpoints {
-            if !is_same(known.get(addr).map(|(old, _)| old), Some(endpoint)) {
-                let member = Member::new(*addr, Some(endpoint), make(endpoint), &self.pool);
-                known.insert(*addr, (endpoint.clone(), Arc::new(member)));
-            }
-        }
-        *self.lock() = known.values().map(|(_, member)| member.clone()).collect();
+        let next: Known<P> = merge(set, &known)
+            .map(|(endpoint, member)| (endpoint.clone(), member.cloned().unwrap_or_else(|| make(endpoint))))
+            .collect();
+        *self.lock() = next.iter().map(|(_, member)| member.clone()).collect();
         self.pool.changed.notify_waiters();
+        next
     }
 
     /// Whether a request would find an endpoint, as far as is known.
@@ -222,6 +232,20 @@ impl<P: Peer> Balancer<P> {
     fn lock(&self) -> MutexGuard<'_, Arc<[Arc<Member<P>>]>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Each endpoint of a set, with its member where it has not changed. One walk along both: sets may be large, and often
+/// but one of them changes.
+fn merge<'a, P>(
+    set: &'a model::EndpointSet,
+    known: &'a Known<P>,
+) -> impl Iterator<Item = (&'a Arc<model::Endpoint>, Option<&'a Arc<Member<P>>>)> {
+    let mut known = known.iter().peekable();
+    set.endpoints.iter().map(move |(addr, endpoint)| {
+        while known.next_if(|(old, _)| old.addr < *addr).is_some() {}
+        let same = known.next_if(|(old, _)| old.addr == *addr).filter(|(old, _)| is_same(Some(old), Some(endpoint)));
+        (endpoint, same.map(|(_, member)| member))
+    })
 }
 
 impl<P> Drop for Balancer<P> {

@@ -205,9 +205,7 @@ fn count_update(stats: &BalancerStats, known: Option<&EndpointSet>, set: &Endpoi
         (SetState::DoesNotExist, _) => stats.does_not_exist.incr(),
         (SetState::Exists, None) => stats.resets.incr(),
         (SetState::Exists, Some(known)) => {
-            let added =
-                set.endpoints.iter().filter(|(addr, new)| !is_same(known.endpoints.get(addr), Some(new))).count();
-            let removed = known.endpoints.keys().filter(|addr| !set.endpoints.contains_key(addr)).count();
+            let (added, removed) = changes(known, set);
             if set.resets == known.resets {
                 stats.adds.add(added as u64);
                 stats.removes.add(removed as u64);
@@ -217,6 +215,19 @@ fn count_update(stats: &BalancerStats, known: Option<&EndpointSet>, set: &Endpoi
         }
     }
     stats.members.set(i64::try_from(set.endpoints.len()).unwrap_or(i64::MAX));
+}
+
+/// How many endpoints are new or others, and how many are gone: one walk along both.
+fn changes(known: &EndpointSet, set: &EndpointSet) -> (usize, usize) {
+    let mut old = known.endpoints.iter().peekable();
+    let (mut added, mut kept) = (0, 0);
+    for (addr, endpoint) in &set.endpoints {
+        while old.next_if(|(known, _)| *known < addr).is_some() {}
+        let before = old.next_if(|(known, _)| *known == addr).map(|(_, before)| before);
+        kept += usize::from(before.is_some());
+        added += usize::from(!is_same(before, Some(endpoint)));
+    }
+    (added, known.endpoints.len() - kept)
 }
 
 /// An endpoint that has not changed stays the same value.
@@ -363,4 +374,57 @@ impl Drop for Waiting<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::model::outbound::AccrualKind;
+
+    fn endpoint(n: u8) -> Arc<Endpoint> {
+        Arc::new(Endpoint::unknown(([10, 0, 0, n], 80).into()))
+    }
+
+    fn set(endpoints: &[&Arc<Endpoint>]) -> EndpointSet {
+        let endpoints = endpoints.iter().map(|endpoint| (endpoint.addr, (*endpoint).clone())).collect();
+        EndpointSet { state: SetState::Exists, resets: 1, endpoints }
+    }
+
+    #[test]
+    fn counts_what_is_new_changed_and_gone() {
+        let (one, two, three, other) = (endpoint(1), endpoint(2), endpoint(3), endpoint(2));
+        let known = set(&[&one, &two]);
+        for (next, expected) in [
+            (set(&[&one, &two]), (0, 0)),
+            (set(&[&one, &two, &three]), (1, 0)),
+            (set(&[&one, &other]), (1, 0)),
+            (set(&[&two, &three]), (1, 1)),
+            (set(&[]), (0, 2)),
+        ] {
+            assert_eq!(changes(&known, &next), expected, "{:?}", next.endpoints.keys());
+        }
+        assert_eq!(changes(&set(&[]), &known), (2, 0));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_out_stays_out_for_all_until_it_is_another() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { min: 60 * second, max: 60 * second, jitter: 0.0, respect_retry_after: false };
+        let kind = AccrualKind::Consecutive { max_failures: 1, backoff };
+        let accrual = Some(Arc::new(FailureAccrual { kind, min_ready_endpoints: 0 }));
+        let load = outbound::Load::DEFAULT;
+        let settings =
+            Settings { load, backoff, failfast: second, waiting_max: 1, accrual, load_factor: None, stats: None };
+        let (pool, of, now) = (Pool::new(settings), endpoint(1), Instant::now());
+        let standing = pool.standing(of.addr, Some(&of));
+        standing.admit(now).expect("taken").expect("a permit").end(Outcome::Failure, None);
+        assert!(standing.is_open(now).is_err());
+        // Another worker's, and this one's after an update that says the same.
+        assert!(Arc::ptr_eq(&pool.standing(of.addr, Some(&of)), &standing));
+        // Another pod at the same address, while the old one's last requests are still under way.
+        let other = pool.standing(of.addr, Some(&endpoint(1)));
+        assert!(other.is_open(now).is_ok() && standing.is_open(now).is_err());
+        drop((standing, other));
+        assert!(pool.standing(of.addr, Some(&of)).is_open(now).is_ok(), "removed and added again");
+    }
 }
