@@ -96,7 +96,15 @@ test('objects are pruned, defaulted and validated by the schema', async (t) => {
   await define(fixture);
   const made = await admin.create<Fields>(WIDGETS, {
     metadata: { name: 'w' },
-    spec: { port: 'http', unknown: 1, rules: [{ id: 'a' }], open: { any: { thing: 1 } }, maybe: null, mode: null },
+    spec: {
+      port: 'http',
+      unknown: 1,
+      rules: [{ id: 'a' }],
+      open: { any: { thing: 1 } },
+      maybe: null,
+      mode: null,
+      size: null,
+    },
   });
   assert.deepEqual(made.spec, {
     port: 'http',

@@ -41,8 +41,8 @@ function prune(
       unknownFields.push(at);
       continue;
     }
-    // A null where there is a default stands for the default.
-    if (item === null && known !== undefined && known.nullable !== true && known.default !== undefined) continue;
+    // A null stands for the default where there is one, and for nothing where it is not allowed.
+    if (item === null && known !== undefined && known.nullable !== true) continue;
     out[field] = inner(at, known, item);
   }
   return out;
