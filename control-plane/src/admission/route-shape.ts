@@ -47,12 +47,12 @@ export function shapeProblems(object: KubeObject): string[] {
   return problems;
 }
 
-/** Whether a part of the route is for the mesh. Called once the shape is known. */
+/** Whether a part of the route is for the mesh. Called once the shape of its parents is known. */
 export function hasParentOfMesh({ spec }: KubeObject): boolean {
-  const parents = (spec?.parentRefs ?? []) as { group?: string; kind?: string }[];
+  const parents = (spec?.parentRefs ?? []) as ({ group?: string; kind?: string } | null)[];
   return parents.some((parent) => {
-    const group = parent.group === 'core' ? '' : (parent.group ?? 'gateway.networking.k8s.io');
-    const ref = { group, kind: parent.kind ?? 'Gateway' };
+    const group = parent?.group === 'core' ? '' : (parent?.group ?? 'gateway.networking.k8s.io');
+    const ref = { group, kind: parent?.kind ?? 'Gateway' };
     return isService(ref) || isEgressNetwork(ref) || isServer(ref);
   });
 }

@@ -193,6 +193,18 @@ describe('HTTPRoute of the Gateway API', () => {
     { ...filtering('ExtensionRef', { group: '', kind: 'Service', name: 'foo' }), parentRefs: [toServer] },
     /^requests of spec\.rules\[0\] will fail: spec\.rules\[0\]\.filters\[0\]\.type: found "ExtensionRef"/,
   );
+  accepts("another controller's shape of a later version", {
+    parentRefs: [{ name: 'gateway' }],
+    rules: [{ matches: { all: true } }],
+  });
+  accepts('a parent that is nothing', { parentRefs: [null], rules: [] });
+  for (const parentRefs of ['all', [toService, 'all'], [{ ...toService, port: 'all' }]]) {
+    warns(
+      `parents such as ${JSON.stringify(parentRefs)}`,
+      { parentRefs, rules: [] },
+      /^the mesh cannot read this route.*: spec\.parentRefs.*: found .*"all"/,
+    );
+  }
   warns(
     'a shape of a later version',
     { parentRefs: [toService], rules: [{ matches: { all: true } }] },
