@@ -58,6 +58,8 @@ fn http(routes: Vec<wire::HttpRoute>, accrual: Option<wire::FailureAccrual>) -> 
 }
 
 fn http_rule(rule: wire::http_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> {
+    #[allow(deprecated, reason = "older control planes send nothing else")]
+    let before_timeouts = rule.request_timeout;
     use wire::http_route::distribution::Kind;
     let backend = |b: wire::http_route::RouteBackend| {
         let filters = each("filters", b.filters, |f| http_filter(f.kind))?;
@@ -74,7 +76,7 @@ fn http_rule(rule: wire::http_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> 
         matches: each("matches", rule.matches, route::http_match)?,
         policy: HttpPolicy {
             filters: each("filters", rule.filters, |f| http_filter(f.kind))?,
-            timeouts: timeouts(rule.timeouts)?,
+            timeouts: timeouts(rule.timeouts, before_timeouts)?,
             retry: retry.map(Retry::Policy),
             allow_l5d_request_headers: rule.allow_l5d_request_headers,
             ..HttpPolicy::to(distribution)
@@ -96,6 +98,8 @@ fn grpc(routes: Vec<wire::GrpcRoute>, accrual: Option<wire::FailureAccrual>) -> 
 }
 
 fn grpc_rule(rule: wire::grpc_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> {
+    #[allow(deprecated, reason = "older control planes send nothing else")]
+    let before_timeouts = rule.request_timeout;
     use wire::grpc_route::distribution::Kind;
     let backend = |b: wire::grpc_route::RouteBackend| {
         let filters = each("filters", b.filters, |f| grpc_filter(f.kind))?;
@@ -112,7 +116,7 @@ fn grpc_rule(rule: wire::grpc_route::Rule) -> Result<Rule<HttpPolicy>, Invalid> 
         matches: each("matches", rule.matches, route::grpc_match)?,
         policy: HttpPolicy {
             filters: each("filters", rule.filters, |f| grpc_filter(f.kind))?,
-            timeouts: timeouts(rule.timeouts)?,
+            timeouts: timeouts(rule.timeouts, before_timeouts)?,
             retry: retry.map(Retry::Policy),
             allow_l5d_request_headers: rule.allow_l5d_request_headers,
             is_grpc: true,
@@ -247,11 +251,12 @@ fn load(wire: Option<wire::backend::balance_p2c::Load>) -> Result<Load, Invalid>
     }
 }
 
-fn timeouts(wire: Option<http_route::Timeouts>) -> Result<Timeouts, Invalid> {
+/// `request` is what the protocol had before it had timeouts of several kinds.
+fn timeouts(wire: Option<http_route::Timeouts>, request: Option<prost_types::Duration>) -> Result<Timeouts, Invalid> {
     let wire = wire.unwrap_or_default();
     Ok(Timeouts {
         response: optional_duration("response timeout", wire.response)?,
-        request: optional_duration("request timeout", wire.request)?,
+        request: optional_duration("request timeout", wire.request.or(request))?,
         idle: optional_duration("idle timeout", wire.idle)?,
         profile: None,
     })
@@ -259,12 +264,13 @@ fn timeouts(wire: Option<http_route::Timeouts>) -> Result<Timeouts, Invalid> {
 
 fn http_retry(wire: wire::http_route::Retry) -> Result<PolicyRetry, Invalid> {
     let conditions = wire.conditions.ok_or_else(|| Invalid::missing("retry conditions"))?;
-    let range = |r: wire::http_route::retry::conditions::StatusRange| {
-        let code = |n: u32| u16::try_from(n).map_err(|_| Invalid::bad("retry status", n));
-        Ok(code(r.start)?..=code(r.end)?)
-    };
+    let range =
+        |r: wire::http_route::retry::conditions::StatusRange| match (u16::try_from(r.start), u16::try_from(r.end)) {
+            (Ok(first @ 1..), Ok(last @ ..=599)) if first <= last => Ok(first..=last),
+            _ => Err(Invalid::bad("retry statuses", format_args!("{}-{}", r.start, r.end))),
+        };
     Ok(PolicyRetry {
-        max_retries: wire.max_retries,
+        max_retries: max_retries(wire.max_retries)?,
         max_request_bytes: request_bytes(wire.max_request_bytes),
         timeout: optional_duration("retry timeout", wire.timeout)?,
         backoff: wire.backoff.map(backoff).transpose()?,
@@ -278,13 +284,18 @@ fn grpc_retry(wire: wire::grpc_route::Retry) -> Result<PolicyRetry, Invalid> {
     let codes =
         [(1, c.cancelled), (4, c.deadine_exceeded), (8, c.resource_exhausted), (13, c.internal), (14, c.unavailable)];
     Ok(PolicyRetry {
-        max_retries: wire.max_retries,
+        max_retries: max_retries(wire.max_retries)?,
         max_request_bytes: request_bytes(wire.max_request_bytes),
         timeout: optional_duration("retry timeout", wire.timeout)?,
         backoff: wire.backoff.map(backoff).transpose()?,
         http_statuses: Vec::new(),
         grpc_codes: codes.iter().filter(|(_, is_set)| *is_set).map(|(code, _)| *code).collect(),
     })
+}
+
+/// More than anyone means is a mistake; what is meant is cut to what the proxy does.
+fn max_retries(wire: u32) -> Result<u32, Invalid> {
+    u16::try_from(wire).map(u32::from).map_err(|_| Invalid::bad("number of retries", wire))
 }
 
 fn request_bytes(wire: u32) -> usize {
@@ -305,7 +316,8 @@ fn failure_accrual(wire: wire::FailureAccrual) -> Result<Option<FailureAccrual>,
             if !(0.0..=1.0).contains(&u.success_rate_threshold) {
                 return Err(Invalid::bad("success rate threshold", u.success_rate_threshold));
             }
-            if window < UNIFIED_WINDOW_MIN {
+            // Without a threshold there is nothing to look at a window for.
+            if window < UNIFIED_WINDOW_MIN && u.success_rate_threshold > 0.0 {
                 return Err(Invalid::bad("success rate window", "below 10 ms"));
             }
             if u.min_requests > UNIFIED_REQUESTS_MAX {
@@ -313,7 +325,7 @@ fn failure_accrual(wire: wire::FailureAccrual) -> Result<Option<FailureAccrual>,
             }
             AccrualKind::Unified {
                 success_rate_threshold: u.success_rate_threshold,
-                window,
+                window: window.max(UNIFIED_WINDOW_MIN),
                 min_requests: u.min_requests,
                 max_consecutive_failures: u.max_consecutive_failures,
                 backoff: required_backoff(u.backoff)?,
@@ -330,7 +342,7 @@ fn required_backoff(wire: Option<wire::ExponentialBackoff>) -> Result<Backoff, I
 fn backoff(wire: wire::ExponentialBackoff) -> Result<Backoff, Invalid> {
     let min = required_duration("minimum of the backoff", wire.min_backoff)?;
     let max = required_duration("maximum of the backoff", wire.max_backoff)?;
-    if min.is_zero() || min > max {
+    if max.is_zero() || min > max {
         return Err(Invalid::bad("backoff", format_args!("{min:?} to {max:?}")));
     }
     if !(0.0..=100.0).contains(&wire.jitter_ratio) {

@@ -76,12 +76,12 @@ fn profiled(wire: wire::Route) -> Result<ProfiledRoute, Invalid> {
         let condition = response(c.condition.ok_or_else(|| Invalid::missing("response condition"))?, 0)?;
         Ok(ResponseClass { condition, is_failure: c.is_failure })
     };
-    let response_classes = wire.response_classes.into_iter().map(class).collect::<Result<_, Invalid>>()?;
+    let response_classes = wire.response_classes.into_iter().filter_map(|c| class(c).map_err(warn).ok()).collect();
     Ok(ProfiledRoute {
         condition: request(wire.condition.ok_or_else(|| Invalid::missing("request condition"))?, 0)?,
         route: Arc::new(ProfileRoute { labels, response_classes }),
         is_retryable: wire.is_retryable,
-        timeout: wire.timeout.map(|t| duration("timeout", t)).transpose()?,
+        timeout: wire.timeout.and_then(|t| duration("timeout", t).map_err(warn).ok()),
     })
 }
 
@@ -110,8 +110,9 @@ fn response(wire: wire::ResponseMatch, depth: usize) -> Result<ResponseCondition
     if depth > DEPTH_MAX {
         return Err(Invalid::bad("response condition", "nested too deep"));
     }
-    let list = |seq: wire::response_match::Seq| {
-        seq.matches.into_iter().map(|m| response(m, depth + 1)).collect::<Result<_, _>>()
+    let list = |seq: wire::response_match::Seq| match seq.matches.is_empty() {
+        true => Err(Invalid::missing("condition of a list")),
+        false => seq.matches.into_iter().map(|m| response(m, depth + 1)).collect::<Result<_, _>>(),
     };
     match wire.r#match.ok_or_else(|| Invalid::missing("response condition"))? {
         Match::All(seq) => list(seq).map(ResponseCondition::All),

@@ -2,6 +2,7 @@
 
 use super::{endpoints, inbound, outbound, profile};
 use crate::control::model::endpoint::{FlowControl, PeerId, ProtocolHint};
+use crate::control::model::outbound::Protocol;
 use crate::control::testing::{balanced, default_meta};
 use linkerd2_proxy_api::{destination, http_route, inbound as wire_inbound, net, outbound as wire};
 use prost::Message;
@@ -49,6 +50,68 @@ fn a_policy_that_lacks_a_part_is_invalid_and_says_which() {
     assert!(refused(|rule| rule.matches = matches).starts_with("routes[0].rules[0].matches[0]: bad reg"));
     let no_conditions = wire::http_route::Retry { max_retries: 1, ..Default::default() };
     assert_eq!(refused(|rule| rule.retry = Some(no_conditions)), "routes[0].rules[0]: retry conditions is missing");
+    for (start, end) in [(0, 500), (500, 499), (500, 600), (70_000, 70_001)] {
+        let range = wire::http_route::retry::conditions::StatusRange { start, end };
+        let why = refused(|rule| rule.retry = Some(retry(range)));
+        assert_eq!(why, format!("routes[0].rules[0]: bad retry statuses: {start}-{end}"));
+    }
+}
+
+fn retry(range: wire::http_route::retry::conditions::StatusRange) -> wire::http_route::Retry {
+    let conditions = Some(wire::http_route::retry::Conditions { status_ranges: vec![range] });
+    wire::http_route::Retry { max_retries: 1, conditions, ..Default::default() }
+}
+
+#[test]
+fn what_stock_control_planes_may_send_is_understood() {
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let mut message = balanced("web", "web:80");
+    if let Some(wire::proxy_protocol::Kind::Http1(http)) = message.protocol.as_mut().and_then(|p| p.kind.as_mut()) {
+        let rule = &mut http.routes[0].rules[0];
+        #[allow(deprecated, reason = "older control planes send nothing else")]
+        let _ = rule.request_timeout.insert(prost_types::Duration { seconds: 7, nanos: 0 });
+        let range = wire::http_route::retry::conditions::StatusRange { start: 500, end: 599 };
+        let backoff =
+            wire::ExponentialBackoff { min_backoff: seconds(0), max_backoff: seconds(1), ..Default::default() };
+        rule.retry = Some(wire::http_route::Retry { backoff: Some(backoff), ..retry(range) });
+        // A success rate that nobody looks at may have any window.
+        let unified = wire::failure_accrual::Unified {
+            decay: seconds(0),
+            max_consecutive_failures: 7,
+            backoff: Some(backoff),
+            ..Default::default()
+        };
+        let kind = Some(wire::failure_accrual::Kind::Unified(unified));
+        http.failure_accrual = Some(wire::FailureAccrual { kind, ejection: None });
+    }
+    let policy = outbound::policy(message).expect("a policy");
+    let Protocol::Http1(http) = &policy.protocol else { panic!("{policy:?}") };
+    assert_eq!(http.routes[0].rules[0].policy.timeouts.request, Some(std::time::Duration::from_secs(7)));
+    assert!(http.failure_accrual.is_some());
+}
+
+#[test]
+fn a_class_that_cannot_be_read_is_left_out_of_its_route_alone() {
+    use destination::{ResponseClass, ResponseMatch, request_match, response_match};
+    let class = |matched| ResponseClass { condition: Some(ResponseMatch { r#match: Some(matched) }), is_failure: true };
+    let status = response_match::Match::Status(destination::HttpStatusRange { min: 404, max: 404 });
+    let all = response_match::Match::All(response_match::Seq::default());
+    let path = request_match::Match::Path(destination::PathMatch { regex: "/.*".into() });
+    let route = destination::Route {
+        condition: Some(destination::RequestMatch { r#match: Some(path) }),
+        response_classes: vec![class(all), class(status)],
+        timeout: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        ..Default::default()
+    };
+    let wire = destination::DestinationProfile { routes: vec![route], ..Default::default() };
+    let profile = profile::profile(wire, &Default::default());
+    let route = &profile.routes[0];
+    assert_eq!(route.route.classify(http::StatusCode::NOT_FOUND), Some(true));
+    assert_eq!(
+        (route.route.classify(http::StatusCode::OK), route.timeout),
+        (None, None),
+        "a list of none is no condition"
+    );
 }
 
 #[test]
