@@ -133,6 +133,9 @@ test('tables have the columns of Linkerd, under every short name', async () => {
     'refgrant',
     'egressnetworks',
     'externalworkloads',
+    // Categories, as Linkerd has them.
+    'policy',
+    'external',
   ])
     assert.match((await cluster.kubectl.run(['-n', namespace, 'get', kind])).stderr, /No resources found/, kind);
   await apply(limits);
