@@ -141,7 +141,7 @@ function rankPath({ kind, value }: PathMatch, path: string): Rank | undefined {
   if (kind === 'regex') return parseRegex(value)?.test(path) ? [path.length, 0] : undefined;
   // Whole elements of the path only.
   const bare = value.replace(/\/+$/, '');
-  const isMatch = path === bare || path.startsWith(`${bare}/`);
+  const isMatch = bare === '' || path === bare || path.startsWith(`${bare}/`);
   return isMatch ? [Math.max(bare.length, 1), 0] : undefined;
 }
 
