@@ -70,7 +70,7 @@ fn exemption() -> (&'static str, String) {
 }
 
 /// Not where there is but one user, nor where the binary lies in a folder that others may not enter, such as root's home.
-fn has_user() -> bool {
+pub fn has_user() -> bool {
     let is_open = |folder: &Path| fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
     isolation::has_users() && Path::new(BINARY).ancestors().all(is_open)
 }

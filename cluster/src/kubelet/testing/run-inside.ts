@@ -11,7 +11,7 @@ const AT_OPEN_PLACE = `
   mount -t tmpfs -o mode=755 tulle ${OPEN_PLACE}
   mkdir ${OPEN_PLACE}/project && mount --bind "$1" ${OPEN_PLACE}/project
   touch ${OPEN_PLACE}/node && mount --bind "$2" ${OPEN_PLACE}/node
-  shift 2 && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"`;
+  shift 2 && cd ${OPEN_PLACE}/project && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"`;
 const NOBODY = ['unshare', '--mount', 'sh', '-ec', AT_OPEN_PLACE, 'sh', ROOT, process.execPath];
 const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 /** A file takes a few seconds; this only ends one that hangs. */
