@@ -63,7 +63,8 @@ pub fn meta(wire: Option<meta::Metadata>) -> Result<Meta, Invalid> {
             namespace: r.namespace.into(),
             name: r.name.into(),
             section: r.section.into(),
-            port: u16::try_from(r.port).map_err(|_| Invalid::bad("metadata port", r.port))?,
+            // For labels alone: what is no port is none.
+            port: u16::try_from(r.port).unwrap_or_default(),
         }),
         None => Err(Invalid::missing("metadata")),
     }

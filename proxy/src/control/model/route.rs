@@ -231,7 +231,9 @@ impl PathMatch {
             Self::Prefix(prefix) => {
                 let bare = prefix.trim_end_matches('/');
                 let rest = path.strip_prefix(bare)?;
-                (rest.is_empty() || rest.starts_with('/')).then(|| (self.fixed_rank(), Some(bare.len())))
+                // The prefix of everything is also that of `*`, which has no slash.
+                (rest.is_empty() || rest.starts_with('/') || bare.is_empty())
+                    .then(|| (self.fixed_rank(), Some(bare.len())))
             }
             Self::Regex(regex) => regex.is_match(path).then(|| (PathRank::of_part(path.len()), None)),
             Self::Grpc { service, method } => {

@@ -195,7 +195,7 @@ impl Table {
         (0..=longest)
             .rev()
             .filter(|len| self.prefix_lens.get(*len).is_some_and(|is_one| *is_one))
-            .filter(|len| path.as_bytes().get(*len).is_none_or(|next| *next == b'/'))
+            .filter(|len| *len == 0 || path.as_bytes().get(*len).is_none_or(|next| *next == b'/'))
             .find_map(|len| self.prefixes.get(path.get(..len)?)?.best(routes, request))
     }
 }

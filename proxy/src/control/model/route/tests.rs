@@ -72,6 +72,11 @@ fn no_path_is_the_prefix_of_everything() {
     assert_eq!(found_by(Method::POST, &routes, "http://h/a").as_deref(), Some("root"));
     let routes = [route("none", &[], vec![]), route("root", &[], vec![root()])];
     assert_eq!(found(&routes, "http://h/").as_deref(), Some("none"));
+    for target in ["*", "h:80"] {
+        assert_eq!(found(&routes[1..], target).as_deref(), Some("root"));
+        let request = http::Request::get(target).body(()).unwrap();
+        assert!(RouteIndex::new(&routes[1..]).find(&routes[1..], Request::new(&request)).is_some(), "{target}");
+    }
 }
 
 #[test]
