@@ -228,15 +228,13 @@ fn a_cancelled_stream_is_cancelled_all_the_way() {
                 // Both directions are open at once.
                 assert_eq!(response.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
                 body.send_data(Bytes::from_static(b"pong")).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                let mut seen = seen;
+                let mut next = async || tokio::time::timeout(LIMIT, seen.recv()).await.unwrap().unwrap();
+                assert_eq!([next().await, next().await], ["ping", "pong"]);
                 drop((response, body));
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                assert_eq!(next().await, "CANCEL");
             })
             .await;
-        let mut seen = seen;
-        for expected in ["ping", "pong", "CANCEL"] {
-            assert_eq!(tokio::time::timeout(LIMIT, seen.recv()).await.unwrap().unwrap(), expected);
-        }
     });
 }
 
