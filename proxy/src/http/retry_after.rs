@@ -15,20 +15,25 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`: the one form that senders may use.
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that senders may use, or one of the two that recipients have to know:
+/// `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
 fn date(text: &str) -> Option<SystemTime> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut parts = text.split_once(", ")?.1.split([' ', ':']);
-    let mut next = || parts.next();
-    let (day, month, year) = (next()?, next()?, next()?);
-    let (hour, minute, second) = (next()?, next()?, next()?);
-    if next()? != "GMT" || next().is_some() {
-        return None;
-    }
+    let parts: Vec<&str> = text.split([' ', ':', '-']).filter(|part| !part.is_empty()).collect();
+    let (day, month, year, hour, minute, second) = match (&parts[..], text.contains(',')) {
+        (&[_, day, month, year, hour, minute, second, "GMT"], true) => (day, month, year, hour, minute, second),
+        (&[_, month, day, hour, minute, second, year], false) => (day, month, year, hour, minute, second),
+        _ => return None,
+    };
     let number = |text: &str, max: u64| text.parse().ok().filter(|n: &u64| *n <= max);
     let month = MONTHS.iter().position(|name| *name == month)? as u64;
     // Years begin in March here, so that the leap day is their last.
-    let (year, month) = (number(year, 9999)? + u64::from(month >= 2), (month + 10) % 12);
+    let year = match (year.len(), number(year, 9999)?) {
+        (2, year) if year < 70 => 2000 + year,
+        (2, year) => 1900 + year,
+        (_, year) => year,
+    };
+    let (year, month) = (year + u64::from(month >= 2), (month + 10) % 12);
     let year = year.checked_sub(1)?;
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + number(day, 31)?;
     // To 1 January 1970 from the day before 1 March of the year 0.
@@ -60,6 +65,8 @@ mod tests {
     fn dates_are_seconds_since_1970() {
         for (text, seconds) in [
             ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+            ("Sun Nov  6 08:49:37 1994", 784_111_777),
             ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
             ("Tue, 29 Feb 2000 23:59:59 GMT", 951_868_799),
             ("Wed, 01 Mar 2000 00:00:00 GMT", 951_868_800),

@@ -88,7 +88,7 @@ impl Context {
         let labels = metrics_balancer::labels(backend);
         let stats = BalancerStats::new(&self.metrics, backend.kind.families(), &labels, settings.failfast);
         Settings {
-            accrual: backend.accrual.cloned(),
+            accrual: backend.accrual.filter(|accrual| accrual.can_eject()).cloned(),
             load_factor: backend.backend.hash().map(|hash| hash.load_factor),
             stats: Some(stats),
             ..settings

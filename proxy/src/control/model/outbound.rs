@@ -132,6 +132,18 @@ pub struct FailureAccrual {
     pub min_ready_endpoints: u32,
 }
 
+impl FailureAccrual {
+    /// Whether any failures at all take an endpoint out.
+    pub fn can_eject(&self) -> bool {
+        match self.kind {
+            AccrualKind::Consecutive { max_failures, .. } => max_failures > 0,
+            AccrualKind::Unified { success_rate_threshold, max_consecutive_failures, .. } => {
+                max_consecutive_failures > 0 || success_rate_threshold > 0.0
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum AccrualKind {
     Consecutive {
