@@ -7,6 +7,7 @@ mod target;
 
 mod backend;
 mod endpoint;
+mod failed;
 mod hash_key;
 mod http;
 mod ingress;
