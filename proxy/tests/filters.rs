@@ -149,6 +149,7 @@ fn redirects_say_where_to_go() {
             (to("", 81, 307, Some(Replace::Full("/new".into()))), 307, "http://web:81/new"),
             (to("", 0, 303, Some(Replace::Prefix("/new".into()))), 303, "http://web:8080/new/x?q"),
             (https, 308, "https://web/old/x?q"),
+            (to("", 0, 303, None), 303, "http://web:8080/old/x?q"),
         ] {
             let prefix = api::PathMatch { kind: Some(api::path_match::Kind::Prefix("/old".into())) };
             let matches = vec![api::HttpRouteMatch { path: Some(prefix), ..Default::default() }];

@@ -31,8 +31,8 @@ pub fn apply_request(filters: &[Filter], request: &mut Request<Body>, prefix_len
             Filter::Redirect(redirect) => {
                 let location = location(redirect, request, prefix_len)
                     .ok_or_else(|| Error::InvalidPolicy("redirect to an invalid location".into()))?;
-                // To where the request is for, it would never end.
-                if location.as_bytes() != own_location(request).as_bytes() {
+                // To where the request is for already, such as HTTPS, it would never end; one that only has a status says so itself.
+                if redirect.is_status_only() || location.as_bytes() != own_location(request).as_bytes() {
                     return Err(Error::Redirect { status: redirect.status, location });
                 }
             }
@@ -184,13 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_to_itself_is_none_and_one_of_no_prefix_fails() {
+    fn a_redirect_to_where_it_names_is_none_and_one_of_no_prefix_fails() {
         let apply = |redirect, prefix_len| {
             let mut request = Request::get("/a?b").header(HOST, "web").body(Body::empty()).unwrap();
             apply_request(&[Filter::Redirect(redirect)], &mut request, prefix_len)
         };
-        assert!(apply(redirect(None), None).is_ok());
-        assert!(apply(Redirect { host: Some("web".into()), port: Some(80), ..redirect(None) }, None).is_ok());
+        let there = |port| Redirect { host: Some("web".into()), port, ..redirect(None) };
+        assert!(apply(there(None), None).is_ok());
+        assert!(apply(there(Some(80)), None).is_ok());
+        assert!(
+            matches!(apply(redirect(None), None), Err(Error::Redirect { .. })),
+            "a status alone is what was asked for"
+        );
         assert!(matches!(apply(Redirect { port: Some(81), ..redirect(None) }, None), Err(Error::Redirect { .. })));
         let prefix = || redirect(Some(PathRewrite::Prefix("/new".into())));
         assert!(matches!(apply(prefix(), Some(0)), Err(Error::Redirect { .. })));

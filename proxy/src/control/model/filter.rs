@@ -41,6 +41,13 @@ pub struct Redirect {
     pub status: StatusCode,
 }
 
+impl Redirect {
+    /// Whether it names no other place: the status alone is what its author wants.
+    pub fn is_status_only(&self) -> bool {
+        self.scheme.is_none() && self.host.is_none() && self.port.is_none() && self.path.is_none()
+    }
+}
+
 /// Changes where a request says it goes, not where it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewrite {
