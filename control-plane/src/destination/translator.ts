@@ -1,11 +1,11 @@
 /** Endpoints and profiles as the destination API writes them. */
-import { create, fromBinary, type MessageInitShape, toBinary, type UnknownField } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { DestinationProfileSchema, type UpdateSchema } from '@tulle/api/gen/destination_pb.ts';
 import { DestinationProfileSchema as OverlaySchema } from '@tulle/api/gen/tulle/overlay_pb.ts';
 import { toBalancers } from '../wire/balancer-keys.ts';
 import { coreMetadata, toTcpAddress } from '../wire/net.ts';
+import { overlayFields } from '../wire/overlay.ts';
 import { toResourceRef, toWeightedAddr } from '../wire/weighted-addr.ts';
-import type { HashSettings } from '../workloads/traffic-annotations.ts';
 import type { EndpointChange } from './endpoint-view.ts';
 import type { Profile } from './profile.ts';
 import { RETRY_BUDGET_DEFAULT, toProfileRoutes } from './profile-translator.ts';
@@ -65,14 +65,11 @@ export function toProfile(profile: Profile, clientZone: string | undefined, clus
         parentRef: coreMetadata('Service', profile.service, profile.port),
         ...(profile.profile ? toProfileRoutes(profile.profile, profile.port, clusterDomain) : {}),
       });
-      if (profile.hashes.size > 0) message.$unknown = overlayFields(profile.hashes);
+      if (profile.hashes.size > 0) {
+        const balancers = toBalancers(profile.hashes);
+        message.$unknown = overlayFields(DestinationProfileSchema, OverlaySchema, { balancers });
+      }
       return message;
     }
   }
-}
-
-/** Our own fields, which other proxies skip. */
-function overlayFields(hashes: ReadonlyMap<string, HashSettings>): UnknownField[] | undefined {
-  const bytes = toBinary(OverlaySchema, create(OverlaySchema, { balancers: toBalancers(hashes) }));
-  return fromBinary(DestinationProfileSchema, bytes).$unknown;
 }

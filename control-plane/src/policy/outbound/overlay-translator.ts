@@ -1,5 +1,5 @@
 /** What policies do beyond the proxy API, as fields of our own that other proxies skip. */
-import { create, fromBinary, type MessageInitShape, toBinary, type UnknownField } from '@bufbuild/protobuf';
+import type { MessageInitShape, UnknownField } from '@bufbuild/protobuf';
 import { OutboundPolicySchema } from '@tulle/api/gen/outbound_pb.ts';
 import {
   type HeaderModifierSchema,
@@ -14,6 +14,7 @@ import {
 import type { SessionPersistence } from '@tulle/api/routes/session-persistence.ts';
 import { toBalancers } from '../../wire/balancer-keys.ts';
 import { toHeaderModifier } from '../../wire/http-route.ts';
+import { overlayFields } from '../../wire/overlay.ts';
 import type { HashSettings } from '../../workloads/traffic-annotations.ts';
 import { authorityOf } from './backend-translator.ts';
 import type {
@@ -42,13 +43,12 @@ export function needsOwnProxy({
 }
 
 /** The fields to write after those of the policy's own message; none where the policy does nothing more. */
-export function overlayFields(policy: OutboundPolicy, clusterDomain: string): UnknownField[] {
+export function policyOverlay(policy: OutboundPolicy, clusterDomain: string): UnknownField[] {
   if (policy.kind !== 'routed') return [];
   const httpRules = toRules(policy, clusterDomain);
   const balancers = toBalancers(hashesOf(policy, clusterDomain));
   if (httpRules.length === 0 && balancers.length === 0) return [];
-  const bytes = toBinary(OverlaySchema, create(OverlaySchema, { httpRules, balancers }));
-  return fromBinary(OutboundPolicySchema, bytes).$unknown ?? [];
+  return overlayFields(OutboundPolicySchema, OverlaySchema, { httpRules, balancers });
 }
 
 function toRules(policy: RoutedPolicy, clusterDomain: string): HttpRuleInit[] {

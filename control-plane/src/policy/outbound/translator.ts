@@ -12,7 +12,7 @@ import { defaultMetadata, type MetadataInit, toDuration, toTcpAddress } from '..
 import { toWeightedAddr } from '../../wire/weighted-addr.ts';
 import { type BackendInit, parentMetadata, QUEUE, sourceMetadata, toAccrual, toBackend } from './backend-translator.ts';
 import type { ConnectionPolicyRoute, ConnectionPolicyRule, OutboundPolicy, RoutedPolicy } from './outbound-policy.ts';
-import { overlayFields } from './overlay-translator.ts';
+import { policyOverlay } from './overlay-translator.ts';
 import { type HttpRouteInit, toGrpcRoutes, toHttpRoutes } from './request-translator.ts';
 
 type OutboundInit = MessageInitShape<typeof OutboundPolicySchema>;
@@ -27,7 +27,7 @@ const DETECT_TIMEOUT_MS = 10_000;
 /** `clientZone` is that of the asking proxy's node. */
 export function toOutboundPolicy(policy: OutboundPolicy, clusterDomain: string, clientZone?: string): OutboundMessage {
   const message = create(OutboundPolicySchema, toInit(policy, clusterDomain, clientZone));
-  const overlay = overlayFields(policy, clusterDomain);
+  const overlay = policyOverlay(policy, clusterDomain);
   if (overlay.length > 0) message.$unknown = overlay;
   return message;
 }
