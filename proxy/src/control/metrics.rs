@@ -1,8 +1,11 @@
 //! What is counted of the proxy's own requests to the control plane.
 
-use crate::metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry};
+use crate::{
+    http::classify::is_grpc_failure,
+    metrics::{Counter, Family, Histogram, LATENCY_MS, Labels, Registry},
+};
 use std::time::Duration;
-use tonic::{Code, Status};
+use tonic::Status;
 
 static REQUESTS: Family = Family::counter("control_request_total", "Requests to the control plane.");
 static RESPONSES: Family = Family::counter("control_response_total", "Responses of the control plane, when they end.");
@@ -43,7 +46,7 @@ impl StreamMetrics {
 
     /// `error` is absent where the response ended well.
     pub fn closed(&self, error: Option<&Status>) {
-        let is_failure = error.is_some_and(|status| is_failure(status.code()));
+        let is_failure = error.is_some_and(|status| is_grpc_failure(status.code() as u16));
         let classification = if is_failure { "failure" } else { "success" };
         let labels = match error {
             Some(status) if is_broken(status) => self
@@ -67,17 +70,4 @@ impl StreamMetrics {
 /// Whether it is none that the control plane gave.
 pub fn is_broken(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
-}
-
-/// The codes that say that a server failed.
-fn is_failure(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::PermissionDenied
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
 }

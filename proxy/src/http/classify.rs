@@ -88,6 +88,11 @@ impl Broken {
     }
 }
 
+/// Whether a `grpc-status` says that the server failed.
+pub fn is_grpc_failure(code: u16) -> bool {
+    GRPC_FAILURES.contains(&code)
+}
+
 impl Classifier {
     pub fn new(is_grpc: bool, status: StatusCode, profile: Option<&ProfileRoute>) -> Self {
         Self { status, is_grpc, by_profile: profile.and_then(|profile| profile.classify(status)) }
@@ -106,7 +111,7 @@ impl Classifier {
     /// The class at the response's end; `code` is the `grpc-status` that was found.
     pub fn end(&self, code: Option<u16>) -> Class {
         if self.goes_by_code() {
-            let is_success = code.is_none_or(|code| !GRPC_FAILURES.contains(&code));
+            let is_success = code.is_none_or(|code| !is_grpc_failure(code));
             return Class { is_success, grpc_status: Some(code.unwrap_or(UNKNOWN)), broken: None };
         }
         let is_failure = self.by_profile.unwrap_or(self.status.is_server_error());
